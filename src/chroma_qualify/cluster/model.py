@@ -1,0 +1,95 @@
+"""What the rest of the code may know of a cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import kubernetes.client
+import kubernetes.config
+
+from chroma_qualify.errors import InfraError
+
+
+class Role(enum.StrEnum):
+    """What kind calls a node."""
+
+    CONTROL_PLANE = "control-plane"
+    WORKER = "worker"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Node:
+    """A node: the Kubernetes node name is also the name of its container."""
+
+    name: str
+    role: Role
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cluster:
+    """A running cluster whose add-ons are ready.
+
+    Attributes:
+        name: kind's cluster name.
+        kubeconfig: a kubeconfig file that only this cluster uses.
+        kubectl: the kubectl binary to use with it.
+        nodes: its nodes, control plane first; empty for a cluster that is not ours.
+    """
+
+    name: str
+    kubeconfig: Path
+    kubectl: Path
+    nodes: tuple[Node, ...] = ()
+
+    def api_client(self) -> kubernetes.client.ApiClient:
+        """A new API client; the caller closes it."""
+        return kubernetes.config.new_client_from_config(config_file=str(self.kubeconfig))
+
+    def run_kubectl(
+        self, *args: str, stdin: str | None = None, timeout: float = 60, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl against this cluster and return the finished process.
+
+        Raises:
+            InfraError: with kubectl's own words, if `check` and it exits non-zero or takes longer than `timeout` s.
+        """
+        command = [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *args]
+        return run(command, stdin=stdin, timeout=timeout, check=check)
+
+    def get_json(self, *args: str) -> dict[str, Any]:
+        """`kubectl get ARGS -o json`, parsed."""
+        answer: dict[str, Any] = json.loads(self.run_kubectl("get", *args, "-o", "json").stdout)
+        return answer
+
+    def on_node(
+        self, node: Node, *command: str, timeout: float = 60, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as root inside a node's container; raises InfraError as `run_kubectl` does."""
+        return run(["docker", "exec", node.name, *command], timeout=timeout, check=check)
+
+
+def run(
+    command: Sequence[str], *, stdin: str | None = None, timeout: float = 60, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, capturing what it prints.
+
+    Raises:
+        InfraError: the program is missing, takes longer than `timeout` seconds, or (with `check`) exits non-zero.
+    """
+    shown = " ".join(command[:6])
+    try:
+        done = subprocess.run(list(command), input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+    except FileNotFoundError as error:
+        raise InfraError(f"{command[0]} is not installed", remedy="run `make setup`") from error
+    except subprocess.TimeoutExpired as error:
+        raise InfraError(f"`{shown}` did not end within {timeout:.0f} s") from error
+    if check and done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()
+        raise InfraError(f"`{shown}` failed: {said[-600:] or f'exit code {done.returncode}'}")
+    return done

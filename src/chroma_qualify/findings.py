@@ -1,0 +1,42 @@
+"""A finding: one thing that keeps a run from `pass`, with its evidence.
+
+Made by `checks`, `lint` and the scenarios; read by `report`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+
+class Severity(enum.StrEnum):
+    """Whose problem a finding is; the strings are those of verdict.json."""
+
+    FAIL = "fail"  # the candidate's
+    INFRA = "infra"  # the cluster's or the machine's
+    UNKNOWN = "unknown"  # nobody can tell
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding.
+
+    Attributes:
+        rule: name of the rule, kebab-case; the interface of verdict.json.
+        severity: whose problem it is.
+        message: one sentence for a person.
+        evidence: what was seen (an answer, an event, ids), not what is believed.
+        remedy: what to change.
+        object: `Kind/name` that it is about, or "".
+        scenario: the scenario that found it, or "".
+        collection: the Chroma collection, where there is one.
+    """
+
+    rule: str
+    severity: Severity
+    message: str
+    evidence: str = ""
+    remedy: str = ""
+    object: str = ""
+    scenario: str = ""
+    collection: str | None = None
