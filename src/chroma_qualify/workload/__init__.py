@@ -1,0 +1,1 @@
+"""What is done to Chroma, as its clients do it: records, real text, reads that prove."""
