@@ -1,0 +1,57 @@
+"""The registry of rules, and the one function that runs them all.
+
+A rule is a plain function from the objects of a candidate to findings; to add one, write it and list it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from chroma_qualify.findings import Finding, Severity
+from chroma_qualify.lint.objects import KubeObject, chroma_workloads, flatten
+from chroma_qualify.lint.rules.autoscaling import hpa_without_request
+from chroma_qualify.lint.rules.probes import probe_v1_api
+from chroma_qualify.lint.rules.scraping import scrape_not_metrics
+from chroma_qualify.lint.rules.settings import ignored_setting
+from chroma_qualify.lint.rules.tmp import no_writable_tmp
+from chroma_qualify.lint.rules.volumes import two_servers_one_volume
+
+Rule: TypeAlias = Callable[[Sequence[KubeObject]], Iterable[Finding]]
+
+# Rule names are the interface of verdict.json: never rename one.
+RULES: Mapping[str, Rule] = {
+    "probe-v1-api": probe_v1_api,
+    "scrape-not-metrics": scrape_not_metrics,
+    "two-servers-one-volume": two_servers_one_volume,
+    "hpa-without-request": hpa_without_request,
+    "no-writable-tmp": no_writable_tmp,
+    "ignored-setting": ignored_setting,
+}
+
+
+def lint_objects(objects: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """Run every rule on the rendered objects of one candidate.
+
+    Args:
+        objects: parsed Kubernetes objects, any kinds, in any order; a `List` is opened, what is not an object is left
+            out.
+
+    Returns:
+        The findings, in the order of `RULES`, each once. Without a Chroma server among the objects a single finding of
+        severity `unknown`, for then nothing was judged.
+    """
+    flat = flatten(objects)
+    if not chroma_workloads(flat):
+        return [
+            Finding(
+                rule="no-chroma-workload",
+                severity=Severity.UNKNOWN,
+                message="None of the objects runs a Chroma server, so no rule could judge them.",
+                evidence=f"{len(flat)} objects: {', '.join(sorted({str(o.get('kind')) for o in flat})) or 'none'}",
+                remedy="Give the directory whose Deployment or StatefulSet runs Chroma "
+                "(image named chroma or chromadb, or a command `chroma run`).",
+            )
+        ]
+    found = [finding for rule in RULES.values() for finding in rule(flat)]
+    return list(dict.fromkeys(found))

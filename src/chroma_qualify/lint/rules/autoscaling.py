@@ -1,0 +1,85 @@
+"""Whether an autoscaler can compute what it promises. `engine` runs this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from chroma_qualify.findings import Finding, Severity
+from chroma_qualify.lint.objects import (
+    KubeObject,
+    Workload,
+    at,
+    autoscalers,
+    chroma_workloads,
+    mapping,
+    mappings,
+    namespace_of,
+    of_kind,
+    reference,
+    whole,
+)
+
+
+def hpa_without_request(objects: Sequence[KubeObject]) -> Iterator[Finding]:
+    """Rule `hpa-without-request`: utilization of a resource for which a container states no request."""
+    for workload in chroma_workloads(objects):
+        defaulted = _defaulted_by_limit_range(objects, workload.namespace)
+        for scaler in autoscalers(objects, workload):
+            for resource, only in _utilization_targets(scaler.source):
+                missing = [
+                    str(container.get("name"))
+                    for container in workload.containers
+                    if only in ("", container.get("name"))
+                    and resource not in defaulted
+                    and not _requests(workload, container, resource)
+                ]
+                if missing:
+                    yield Finding(
+                        rule="hpa-without-request",
+                        severity=Severity.FAIL,
+                        message=f"{reference(scaler.source)} scales on {resource} utilization, a share of the request, "
+                        f"but {', '.join(missing)} of {workload.reference} states no {resource} request, so it can "
+                        "never compute it.",
+                        evidence=f"no resources.requests.{resource} in container {', '.join(missing)}",
+                        remedy=f"Set resources.requests.{resource} on every container of the pod.",
+                        object=reference(scaler.source),
+                    )
+
+
+def _utilization_targets(scaler: KubeObject) -> Iterator[tuple[str, str]]:
+    """(resource, container or "" for all) of each metric that is a share of the request."""
+    if whole(at(scaler, "spec", "targetCPUUtilizationPercentage"), 0):  # autoscaling/v1
+        yield "cpu", ""
+    for metric in mappings(at(scaler, "spec", "metrics")):
+        if metric.get("type") == "Resource" and "averageUtilization" in mapping(at(metric, "resource", "target")):
+            yield str(at(metric, "resource", "name")), ""
+        one = mapping(metric.get("containerResource"))
+        if metric.get("type") == "ContainerResource" and "averageUtilization" in mapping(one.get("target")):
+            yield str(one.get("name")), str(one.get("container"))
+    for trigger in mappings(at(scaler, "spec", "triggers")):  # KEDA
+        kind = trigger.get("metricType") or at(trigger, "metadata", "type")
+        if trigger.get("type") in ("cpu", "memory") and kind == "Utilization":
+            yield str(trigger["type"]), str(at(trigger, "metadata", "containerName") or "")
+
+
+def _requests(workload: Workload, container: Mapping[str, Any], resource: str) -> bool:
+    """Whether the container has a request: its own, its limit (which the API server copies), or the whole pod's."""
+    return any(
+        at(owner, "resources", level, resource) is not None
+        for owner in (container, workload.pod)
+        for level in ("requests", "limits")
+    )
+
+
+def _defaulted_by_limit_range(objects: Sequence[KubeObject], namespace: str) -> set[str]:
+    """The resources for which a LimitRange of the namespace fills in a container's request."""
+    return {
+        str(resource)
+        for obj in of_kind(objects, "LimitRange")
+        if namespace_of(obj) == namespace
+        for limit in mappings(at(obj, "spec", "limits"))
+        if limit.get("type") == "Container"
+        for level in ("defaultRequest", "default")
+        for resource in mapping(limit.get(level))
+    }
