@@ -1,0 +1,167 @@
+"""Open-loop query load from inside the cluster: pods that carry the backend's label and talk to the Service.
+
+Used by the scale-out scenario and by tests/load. The program in the pod is images/loader/locustfile.py (Locust, fixed
+arrival times); its report is read from the pod's log and judged by `measured`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import kubernetes.client
+
+from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
+from chroma_qualify.deployment.apply import Deployed
+from chroma_qualify.errors import InfraError, UndecidedError
+from chroma_qualify.load import inside, measured, peers
+
+TENANT = "default_tenant"
+DATABASE = "default_database"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send.
+
+    Attributes:
+        collection: id (UUID) of the collection to query.
+        rate: queries per second, evenly spaced.
+        seconds: how long at most; `Loader.stop` ends it earlier.
+        seed: of the query vectors.
+        dimensions: of the collection; `k`: neighbours asked for.
+        timeout: s from the due time until a query counts as failed.
+        in_flight: queries that may be unanswered at once; beyond that they are dropped and counted as such.
+    """
+
+    collection: str
+    rate: float
+    seconds: int
+    seed: int
+    dimensions: int = 384
+    k: int = 10
+    timeout: float = 5.0
+    in_flight: int = 32
+
+    def environment(self, host: str, port: int) -> str:
+        """The JSON object that the program in the pod reads from LOAD."""
+        values: dict[str, object] = dataclasses.asdict(self)
+        collection = values.pop("collection")
+        path = f"/api/v2/tenants/{TENANT}/databases/{DATABASE}/collections/{collection}/query"
+        return json.dumps({**values, "host": host, "port": port, "path": path})
+
+
+COMMAND = (
+    "python3", "-m", "locust", "--headless", "--only-summary", "--loglevel", "WARNING",
+    "--exit-code-on-error", "0", "--locustfile", "/app/locustfile.py",
+)  # fmt: skip
+
+
+class Loader:
+    """A running load; a context manager that leaves no pod behind."""
+
+    def __init__(self, pod: inside.Pod) -> None:
+        self.pod = pod
+
+    @classmethod
+    def start(cls, deployed: Deployed, plan: Plan, *, name: str = "loader", timeout: float = 30) -> Self:
+        """Start a loader pod and wait until it sends.
+
+        Raises:
+            UndecidedError: the policies admit no backend, so no user's load can be sent.
+            InfraError: the pod does not get going.
+        """
+        peer = peers.backend(deployed.candidate)
+        if peer is None or peer.namespace_labels is not None:
+            raise UndecidedError(
+                "the NetworkPolicies admit no backend pod of Chroma's own namespace, so query load cannot be sent",
+                remedy="admit the backend by a podSelector",
+            )
+        host = f"{deployed.candidate.service}.{deployed.namespace}.svc.cluster.local"
+        wanted = inside.Wanted(
+            name=name,
+            namespace=deployed.namespace,
+            labels=peer.pod_labels,
+            command=COMMAND,
+            environment={"LOAD": plan.environment(host, deployed.candidate.service_port)},
+            # Its share of the CPU is what keeps it on time; Chroma asks for 250m.
+            cpu="400m",
+        )
+        (pod,) = inside.start(deployed.cluster, [wanted])
+        loader = cls(pod)
+        try:
+            loader._wait_until_sending(timeout)
+        except BaseException:
+            inside.remove([pod])
+            raise
+        return loader
+
+    def __enter__(self) -> Self:
+        """The loader itself; it runs already."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Delete the pod."""
+        inside.remove([self.pod])
+
+    def log(self) -> str:
+        """What the pod has printed so far."""
+        place = ["-n", self.pod.namespace, self.pod.name, "-c", self.pod.container]
+        return self.pod.cluster.run_kubectl("logs", *place).stdout
+
+    def read(self) -> measured.Load:
+        """The load so far."""
+        return measured.parse(self.log())
+
+    def stop(self, keep: Path | None = None, *, timeout: float = 30) -> measured.Load:
+        """End the timetable, let what is under way be answered, and read the whole report.
+
+        Args:
+            keep: file that the pod's log is written to, for the run directory.
+            timeout: seconds until the pod must have ended.
+
+        Raises:
+            InfraError: the pod does not end, or its report is cut short.
+        """
+        self.pod.run("python3", "-c", "import os, signal; os.kill(1, signal.SIGUSR1)", check=False)
+        self._wait("the loader to end", lambda pod: pod.status.phase in {"Succeeded", "Failed"}, timeout)
+        text = self.log()
+        if keep is not None:
+            keep.parent.mkdir(parents=True, exist_ok=True)
+            keep.write_text(text)
+        load = measured.parse(text)
+        if not load.ended:
+            raise InfraError("the loader's report is cut short", evidence="\n".join(load.said[-10:]))
+        return load
+
+    def _wait_until_sending(self, timeout: float) -> None:
+        """Follow the log up to the line that says that the timetable began."""
+        place = ["-n", self.pod.namespace, self.pod.name, "-c", self.pod.container]
+        # It ends by itself once that many bytes came; the first line is shorter, and a line comes each second.
+        done = self.pod.cluster.run_kubectl("logs", *place, "--follow", "--limit-bytes=300", timeout=timeout)
+        if '"kind": "start"' not in done.stdout:
+            raise InfraError("the loader did not begin to send", evidence=(done.stdout + done.stderr)[-600:])
+
+    def _wait(self, what: str, condition: Any, timeout: float) -> None:  # noqa: ANN401
+        def met(pods: Mapping[str, Any]) -> bool:
+            return self.pod.name in pods and bool(condition(pods[self.pod.name]))
+
+        try:
+            with self.pod.cluster.api_client() as api:
+                wait_for(
+                    what,
+                    kubernetes.client.CoreV1Api(api).list_namespaced_pod,
+                    met,
+                    timeout=timeout,
+                    describe=inside.describe,
+                    namespace=self.pod.namespace,
+                    field_selector=f"metadata.name={self.pod.name}",
+                )
+        except WaitTimeoutError as error:
+            raise InfraError(error.message) from error
