@@ -1,0 +1,1 @@
+"""Render, apply, wait for and reach a set of Chroma manifests."""
