@@ -1,0 +1,86 @@
+"""Which manifests a scenario gets, and what is already known of them.
+
+Used by `hooks` (lint, before there is a cluster) and by `fixtures` (deploy).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+from chroma_qualify.cluster.kind import kubectl_path
+from chroma_qualify.deployment.objects import Candidate, KubeObject
+from chroma_qualify.deployment.render import load_candidate
+from chroma_qualify.errors import CandidateError, UsageError
+from chroma_qualify.plugin.options import Options
+
+# What is qualified where no --manifests is given, hence linted. `autoscaling` is not: it serves
+# the read-only scale-out scenario, and the linter rightly refuses it for writes.
+DEFAULT_TOPOLOGY = "single-writer"
+# Topologies that a scenario asks for because of one feature: a candidate without it cannot be tried.
+_AUTOSCALING = "autoscaling"
+
+
+class Candidates:
+    """Loads candidates once each, and remembers one that never got ready.
+
+    Args:
+        options: of the run.
+        overlays: where the topologies are, one directory each.
+    """
+
+    def __init__(self, options: Options, overlays: Path) -> None:
+        self._options = options
+        self._overlays = overlays
+        self._loaded: dict[Path, Candidate] = {}
+        self._was_ready: set[str] = set()
+        self._never_ready: dict[str, CandidateError] = {}
+
+    def load(self, topology: str = DEFAULT_TOPOLOGY) -> Candidate:
+        """The candidate of `--manifests`, else the topology's.
+
+        Raises:
+            UsageError: no such topology, or its manifests cannot be read.
+        """
+        directory = self._options.manifests or self._overlays / topology
+        if directory not in self._loaded:
+            if not directory.is_dir():
+                known = ", ".join(sorted(path.name for path in self._overlays.glob("*") if path.is_dir()))
+                raise UsageError(f"there is no topology {topology}", remedy=f"known are: {known or 'none'}")
+            candidate = load_candidate(directory, kubectl_path(self._options.kubectl))
+            if self._options.chroma_version_asked:
+                objects = with_chroma_version(candidate.objects, candidate.container, self._options.chroma_version)
+                candidate = Candidate.from_objects(objects, directory)
+            self._loaded[directory] = candidate
+        return self._loaded[directory]
+
+    def why_not(self, candidate: Candidate, topology: str) -> str:
+        """Why a scenario for this topology cannot run on this candidate, or ""."""
+        if candidate.digest in self._never_ready:
+            return f"the candidate never got ready: {self._never_ready[candidate.digest].message}"
+        if topology == _AUTOSCALING and candidate.hpa is None:
+            return "the candidate has no HorizontalPodAutoscaler"
+        return ""
+
+    def ready(self, candidate: Candidate) -> None:
+        """It got ready: a later failure is that scenario's."""
+        self._was_ready.add(candidate.digest)
+
+    def not_ready(self, candidate: Candidate, error: CandidateError) -> None:
+        """It did not get ready; if it never did, no later scenario waits for it again."""
+        if candidate.digest not in self._was_ready:
+            self._never_ready[candidate.digest] = error
+
+
+def with_chroma_version(objects: Sequence[KubeObject], container: str, version: str) -> tuple[KubeObject, ...]:
+    """The objects with another version of Chroma's image in the containers of that name."""
+    changed = copy.deepcopy(list(objects))
+    for item in changed:
+        pod = (item.get("spec") or {}).get("template", {}).get("spec", {})
+        for spec in pod.get("containers", []):
+            if spec.get("name") == container:
+                repository = spec["image"].partition("@")[0]
+                head, _, tail = repository.rpartition("/")
+                spec["image"] = f"{head}{'/' if head else ''}{tail.partition(':')[0]}:{version}"
+    return tuple(changed)

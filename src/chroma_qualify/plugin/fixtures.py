@@ -1,0 +1,247 @@
+"""What scenarios use: a cluster, a namespace each, a deployed candidate, a way to reach it, a way to report.
+
+Scope `module_…` is for scenarios that go in sequence on one deployment; apart from that the two do the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from chroma_qualify.cluster.kind import ClusterConfig, ephemeral_cluster
+from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.deployment.apply import Deployed, apply, create_namespace, delete_namespace, wait_ready
+from chroma_qualify.deployment.forward import Forward, open_forward
+from chroma_qualify.deployment.objects import Candidate
+from chroma_qualify.deployment.render import in_namespace
+from chroma_qualify.errors import CandidateError, InfraError, QualifyError
+from chroma_qualify.findings import Finding, Severity
+from chroma_qualify.observe.recorder import Observer
+from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY
+from chroma_qualify.plugin.hooks import CANDIDATES, RUN
+from chroma_qualify.plugin.run import Run, ScenarioState
+from chroma_qualify.report.verdict import Measure
+
+_CREATE_USUALLY = 40  # seconds, on 2 cores
+_numbers = itertools.count(1)
+
+
+class Deploy(Protocol):
+    """`deploy("single-writer")`: render, apply, wait until it is ready."""
+
+    def __call__(self, topology: str = DEFAULT_TOPOLOGY) -> Deployed:
+        """Raises CandidateError if it does not get ready; skips where the candidate has not what is needed."""
+
+
+class Report:
+    """What a scenario says beside its assertions; it goes on, and any finding fails it at its end."""
+
+    def __init__(self, state: ScenarioState) -> None:
+        self._state = state
+
+    def fail(
+        self, rule: str, message: str, *, evidence: object = "", remedy: str = "", collection: str | None = None
+    ) -> None:
+        """The candidate broke a rule."""
+        self._add(Finding(rule, Severity.FAIL, message, str(evidence), remedy, collection=collection))
+
+    def unknown(
+        self, rule: str, message: str, *, evidence: object = "", remedy: str = "", collection: str | None = None
+    ) -> None:
+        """Something could not be decided: a control failed, a fault has no proof."""
+        self._add(Finding(rule, Severity.UNKNOWN, message, str(evidence), remedy, collection=collection))
+
+    def measure(self, name: str, value: float, unit: str = "") -> None:
+        """A number for the verdict's table."""
+        self._state.measures.append(Measure(name, float(value), unit))
+
+    def _add(self, finding: Finding) -> None:
+        self._state.findings.append(dataclasses.replace(finding, scenario=self._state.name))
+
+
+@pytest.fixture(scope="session")
+def run(request: pytest.FixtureRequest) -> Run:
+    """The run itself: `say`, `part`, `options`."""
+    return request.config.stash[RUN]
+
+
+@pytest.fixture(scope="session")
+def run_dir(run: Run) -> Path:
+    """Where the evidence goes."""
+    return run.directory
+
+
+@pytest.fixture(scope="session")
+def seed(run: Run) -> int:
+    """All data of scenarios derives from it."""
+    return run.options.seed
+
+
+@pytest.fixture(scope="session")
+def cluster(run: Run) -> Iterator[Cluster]:
+    """The cluster, its add-ons ready; deleted at the end unless `--keep-cluster`."""
+    options = run.options
+    config = ClusterConfig(
+        name=options.cluster_name,
+        workers=options.nodes - 1,
+        k8s_version=options.k8s_version,
+        chroma_version=options.chroma_version,
+        images=options.images,
+        keep=options.keep,
+        kind=options.kind,
+        kubectl=options.kubectl,
+    )
+    life = ephemeral_cluster(config, run.say)
+    run.say(f"cluster: creating, {options.nodes} node(s) (usually {_CREATE_USUALLY} s)")
+    try:
+        with run.part("cluster create"):
+            cluster = life.__enter__()
+    except Exception as error:
+        if isinstance(error, InfraError) or not isinstance(error, QualifyError):
+            raise
+        raise InfraError(error.message, remedy=error.remedy, evidence=error.evidence) from error
+    run.say(f"cluster {cluster.name}: ready")
+    try:
+        yield cluster
+    finally:
+        run.say(f"cluster {cluster.name}: {'kept' if options.keep else 'deleting'}")
+        with run.part("teardown"):
+            life.__exit__(None, None, None)
+    if options.keep:
+        run.say(f"reach it with: kubectl --kubeconfig {cluster.kubeconfig} get pods -A (delete it: make down)")
+
+
+@pytest.fixture(scope="session")
+def observer(cluster: Cluster, run_dir: Path) -> Iterator[Observer]:
+    """Writes timeline.jsonl and every container's log from its birth."""
+    with Observer(cluster, run_dir) as observer:
+        yield observer
+
+
+@pytest.fixture
+def namespace(run: Run, cluster: Cluster, observer: Observer, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh namespace that enforces Pod Security `restricted`."""
+    with _fresh_namespace(run, cluster, observer, request.node) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def module_namespace(run: Run, cluster: Cluster, observer: Observer, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same, shared by the scenarios of a file."""
+    with _fresh_namespace(run, cluster, observer, request.node) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def candidate(request: pytest.FixtureRequest) -> Callable[[str], Candidate]:
+    """`candidate("single-writer")`: the manifests, not deployed; skips as `deploy` does."""
+    return _candidate_loader(request)
+
+
+@pytest.fixture
+def deploy(run: Run, cluster: Cluster, namespace: str, request: pytest.FixtureRequest) -> Deploy:
+    """Deploy into this scenario's namespace."""
+    return _deployer(run, cluster, namespace, request)
+
+
+@pytest.fixture(scope="module")
+def module_deploy(run: Run, cluster: Cluster, module_namespace: str, request: pytest.FixtureRequest) -> Deploy:
+    """Deploy into this file's namespace."""
+    return _deployer(run, cluster, module_namespace, request)
+
+
+@pytest.fixture
+def forward() -> Iterator[Callable[[Deployed], Forward]]:
+    """`forward(deployed)`: an open way to its Service; one per deployment, closed at the end."""
+    opened: dict[str, Forward] = {}
+    with contextlib.ExitStack() as stack:
+
+        def to(deployed: Deployed) -> Forward:
+            if deployed.namespace not in opened:
+                candidate = deployed.candidate
+                way = open_forward(deployed.cluster, deployed.namespace, candidate.service, candidate.service_port)
+                opened[deployed.namespace] = stack.enter_context(way)
+            return opened[deployed.namespace]
+
+        yield to
+
+
+@pytest.fixture
+def chroma(forward: Callable[[Deployed], Forward]) -> Callable[..., Any]:
+    """`chroma(deployed, tenant=…, database=…)`: a chromadb client over a forward."""
+    from chroma_qualify.workload.client import connect  # importing chromadb takes seconds
+
+    def client(deployed: Deployed, **options: Any) -> Any:  # noqa: ANN401 (chromadb's own type)
+        way = forward(deployed)
+        return connect(way.host, way.port, **options)
+
+    return client
+
+
+@pytest.fixture
+def report(run: Run, request: pytest.FixtureRequest) -> Report:
+    """Soft findings and measures of this scenario."""
+    return Report(run.scenario(request.node.nodeid))
+
+
+def _candidate_loader(request: pytest.FixtureRequest) -> Callable[[str], Candidate]:
+    candidates = request.config.stash[CANDIDATES]
+
+    def load(topology: str = DEFAULT_TOPOLOGY) -> Candidate:
+        candidate = candidates.load(topology)
+        if why_not := candidates.why_not(candidate, topology):
+            pytest.skip(why_not)
+        return candidate
+
+    return load
+
+
+def _deployer(run: Run, cluster: Cluster, namespace: str, request: pytest.FixtureRequest) -> Deploy:
+    candidates = request.config.stash[CANDIDATES]
+    load = _candidate_loader(request)
+
+    def deploy(topology: str = DEFAULT_TOPOLOGY) -> Deployed:
+        candidate = load(topology)
+        try:
+            deployed = apply(cluster, in_namespace(candidate, namespace), namespace)
+            seconds = wait_ready(deployed)
+        except CandidateError as error:
+            candidates.not_ready(candidate, error)
+            raise
+        candidates.ready(candidate)
+        run.say(f"{namespace}: ready after {seconds:.1f} s")
+        return deployed
+
+    return deploy
+
+
+@contextlib.contextmanager
+def _fresh_namespace(run: Run, cluster: Cluster, observer: Observer, node: pytest.Item) -> Iterator[str]:
+    words = re.sub(r"[^a-z0-9]+", "-", node.name.lower().removeprefix("test_").removesuffix(".py")).strip("-")
+    name = f"cq-{words[:40].strip('-')}-{run.id[-6:]}-{next(_numbers)}"
+    labels = {
+        "pod-security.kubernetes.io/enforce": "restricted",
+        "app.kubernetes.io/managed-by": "chroma-qualify",
+        "chroma-qualify/run": run.id,
+    }
+    create_namespace(cluster, name, labels)
+    try:
+        observer.follow(name)
+        yield name
+    finally:
+        failed = run.failed(node.nodeid)
+        try:
+            if failed:
+                run.say(f"{name}: collecting evidence")
+                observer.collect(name)
+        finally:
+            # A failed scenario in a cluster that is kept is there to be looked at.
+            if not (failed and run.options.keep):
+                delete_namespace(cluster, name, wait=False)

@@ -1,0 +1,233 @@
+"""pytest's events → the run: check, plan, lint, judge, tell.
+
+Order of a session: options are checked (exit 2 before anything is made) → scenarios are collected → plan.json →
+lint → scenarios (the first one that needs it brings up the cluster) → teardown → verdict.json, summary, exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator
+from typing import Any, NoReturn
+
+import pytest
+
+from chroma_qualify.errors import QualifyError, UsageError
+from chroma_qualify.lint import lint_objects
+from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates
+from chroma_qualify.plugin.options import parse_options
+from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
+from chroma_qualify.plugin.run import Run, ScenarioState
+from chroma_qualify.report.console import print_summary, sentence
+from chroma_qualify.report.verdict import EXIT_USAGE, Verdict
+
+RUN = pytest.StashKey[Run]()
+CANDIDATES = pytest.StashKey[Candidates]()
+_SIGTERM = pytest.StashKey[Any]()
+_DEPLOYING = {"deploy", "module_deploy", "candidate"}  # fixtures that need manifests
+
+
+class OneSentence:
+    """What pytest shows of a finding instead of a stack trace (pytest only asks for these two)."""
+
+    def __init__(self, text: str, path: str, line: int) -> None:
+        self._text = text
+        self.reprcrash = _Crash(text.partition("\n")[0], path, line)
+
+    def __str__(self) -> str:
+        return self._text
+
+    def toterminal(self, writer: Any) -> None:  # noqa: ANN401 (pytest does not publish its terminal writer)
+        """Write the text to a terminal writer of pytest's."""
+        writer.line(self._text)
+
+
+class _Crash:
+    def __init__(self, message: str, path: str, lineno: int) -> None:
+        self.message = message
+        self.path = path
+        self.lineno = lineno
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Check everything that can be checked without starting anything."""
+    config = session.config
+    if config.option.collectonly:
+        return
+    try:
+        options = parse_options(config)
+        candidates = Candidates(options, config.rootpath / "manifests" / "overlays")
+        if options.manifests:
+            candidates.load()
+    except QualifyError as error:
+        _stop(error)
+    config.stash[RUN] = Run(options, _printer(config), config.rootpath / "runs")
+    config.stash[CANDIDATES] = candidates
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None:
+        reporter.showfspath = False  # our own lines of progress say more than dots
+    # A cancelled CI job sends SIGTERM: clean up as for Ctrl-C.
+    config.stash[_SIGTERM] = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Undo what is not ours alone."""
+    if (handler := config.stash.get(_SIGTERM, None)) is not None:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The scenarios are known: write the plan, then lint the candidate."""
+    run = session.config.stash.get(RUN, None)
+    if run is None or session.testsfailed:
+        return
+    if not session.items:
+        asked = session.config.option.keyword or session.config.option.markexpr
+        _stop(UsageError(f"no scenario matches {asked!r}" if asked else "there is no scenario to run"))
+    try:
+        _start(session, run)
+    except QualifyError as error:
+        _stop(error)
+
+
+def _start(session: pytest.Session, run: Run) -> None:
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    needs_manifests = run.options.manifests is not None or bool(wanted & _DEPLOYING)
+    candidate = session.config.stash[CANDIDATES].load(DEFAULT_TOPOLOGY) if needs_manifests else None
+    # The digest of a topology that a scenario chooses is not the run's.
+    digest = candidate.digest if candidate and run.options.manifests else ""
+    run.start([item.nodeid for item in session.items], digest=digest)
+    run.say(f"run {run.id}: {len(session.items)} scenarios, seed {run.options.seed}, evidence in {run.directory}")
+    if candidate is not None:
+        begin = time.monotonic()
+        findings = lint_objects(candidate.objects)
+        run.add_lint(findings, time.monotonic() - begin)
+        for finding in findings:
+            run.say(f"lint: {finding.severity.value}: {finding.rule}: {finding.message}")
+        if not findings:
+            run.say(f"lint: {candidate.directory}: nothing found")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Say which scenario begins and how it ended; its time is without that of the cluster."""
+    run = item.config.stash.get(RUN, None)
+    if run is None:
+        return (yield)
+    state = run.scenario(item.nodeid)
+    run.say(f"{state.name}: begins ({run.position(item.nodeid)})")
+    begin, parts = time.monotonic(), run.parts_seconds()
+    try:
+        return (yield)
+    except BaseException:
+        state.interrupted = True  # whatever a scenario raises itself, pytest catches
+        raise
+    finally:
+        state.seconds = max(time.monotonic() - begin - (run.parts_seconds() - parts), 0.001)
+        result = state.result()
+        run.say(f"{state.name}: {result.outcome.value} after {state.seconds:.1f} s {result.reason}".rstrip())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn what was raised, or softly reported, into findings and one readable sentence each."""
+    report = yield
+    run = item.config.stash.get(RUN, None)
+    if run is None:
+        return report
+    state = run.scenario(item.nodeid)
+    error = call.excinfo.value if call.excinfo else None
+    if report.skipped:
+        state.reason = _skip_reason(report)
+    elif error is not None and report.failed:
+        if run.seen_before(error):  # a shared fixture failed; pytest raises the same again for each scenario
+            state.reason = f"what it shares with others failed before: {one_line(error)}"
+            report.outcome = "skipped"
+            report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {state.reason}")
+            return report
+        state.findings.append(finding_of(error, in_setup=call.when != "call", scenario=state.name))
+        _tell(report, state, item, trace="" if has_own_sentence(error) else report.longreprtext)
+    elif call.when == "call" and state.findings:
+        report.outcome = "failed"
+        _tell(report, state, item, trace="")
+    return report
+
+
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
+    """Count as pytest does, but print no letter: the run prints a line of its own."""
+    if config.stash.get(RUN, None) is None or not isinstance(report, pytest.TestReport):
+        return None
+    if report.when == "call" or report.outcome != "passed":
+        category = "error" if report.failed and report.when != "call" else str(report.outcome)
+        return category, "", str(report.outcome).upper()
+    return "", "", ""
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
+    """After the last fixture's teardown (also after Ctrl-C): judge, write, set the exit code."""
+    run = session.config.stash.get(RUN, None)
+    if run is None or not run.started:
+        yield
+        if run is not None and session.testsfailed:  # a file of scenarios cannot be imported
+            session.exitstatus = Verdict.INFRA.exit_code
+        return
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (a teardown after Ctrl-C failed; the verdict must still be written)
+        run.add_finding(finding_of(error, in_setup=True, scenario="teardown"))
+    # Once a run has begun only Ctrl-C or SIGTERM end it with this status.
+    interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+    session.exitstatus = run.finish(interrupted=interrupted).verdict.exit_code
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The verdict, its findings, the tables."""
+    run = config.stash.get(RUN, None)
+    if run is None or run.result is None:
+        return
+    terminalreporter.section("chroma-qualify")
+    terminalreporter.flush()
+    print_summary(run.result, run.directory, sys.stdout)
+
+
+def _printer(config: pytest.Config) -> Callable[[str], None]:
+    """Print a line at once, past pytest's capturing."""
+
+    def say(text: str) -> None:
+        reporter = config.pluginmanager.getplugin("terminalreporter")
+        capture = config.pluginmanager.getplugin("capturemanager")
+        if reporter is None:
+            return
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            reporter.ensure_newline()
+            reporter.write_line(text)
+            reporter.flush()
+
+    return say
+
+
+def _tell(report: pytest.TestReport, state: ScenarioState, item: pytest.Item, *, trace: str) -> None:
+    """Make what pytest shows of this report: the findings not yet told, then the trace if there is one."""
+    new, state.told = state.findings[state.told :], len(state.findings)
+    path, line, _ = item.location
+    told = "\n".join(sentence(finding) for finding in new)
+    shown = OneSentence(f"{told}\n\n{trace}".rstrip(), path, line or 0)
+    report.longrepr = shown  # type: ignore[assignment] # it takes whatever has toterminal()
+
+
+def _skip_reason(report: pytest.TestReport) -> str:
+    """The words behind `pytest.skip`; pytest keeps them as (file, line, "Skipped: words")."""
+    told = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return told.removeprefix("Skipped: ")
+
+
+def _stop(error: QualifyError) -> NoReturn:
+    """End before anything was started, with one sentence."""
+    code = EXIT_USAGE if isinstance(error, UsageError) else Verdict.INFRA.exit_code
+    pytest.exit(f"{error.message}{f'; {error.remedy}' if error.remedy else ''}", returncode=code)

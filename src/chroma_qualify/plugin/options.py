@@ -1,0 +1,139 @@
+"""The options of a run, and their check before anything is started.
+
+The names of pytest-kind's options are kept: where it is installed they are its own, where it is not, ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import re
+import secrets
+from pathlib import Path
+
+import pytest
+
+from chroma_qualify.errors import UsageError
+
+IMAGE_MODES = ("auto", "registry", "packages")
+CHROMA_VERSION = "1.5.9"
+K8S_VERSION = "1.37.2"
+_KIND_PLUGIN = "pytest-kind"
+_VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked, checked.
+
+    Attributes:
+        manifests: the candidate's directory; None: every scenario uses its own topology.
+        run_dir: where to write this run; None: a new directory under runs/.
+        seed: reproduces the data of the run.
+        nodes: nodes of the cluster, the control plane included.
+        chroma_version: e.g. "1.5.9"; `chroma_version_asked`: it overrules what the manifests say.
+        cluster_name: None: a unique one.
+    """
+
+    manifests: Path | None
+    run_dir: Path | None
+    seed: int
+    nodes: int
+    chroma_version: str
+    chroma_version_asked: bool
+    k8s_version: str
+    images: str
+    cluster_name: str | None
+    keep: bool
+    kind: Path | None
+    kubectl: Path | None
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register our options, and pytest-kind's where it does not do so itself."""
+    group = parser.getgroup("chroma-qualify")
+    group.addoption("--manifests", metavar="DIR", help="The candidate; every scenario uses it (default: its topology)")
+    group.addoption("--run-dir", metavar="DIR", help="Where this run is written (default: a new one under runs/)")
+    group.addoption("--seed", metavar="N", help="Reproduces the data of a run (default: random, printed)")
+    group.addoption("--nodes", metavar="N", default="1", help="Nodes of the cluster (default: 1, the control plane)")
+    group.addoption("--chroma-version", metavar="V", help=f"Version of Chroma (default: {CHROMA_VERSION})")
+    group.addoption("--k8s-version", metavar="V", help=f"Version of Kubernetes (default: {K8S_VERSION})")
+    group.addoption("--images", metavar="MODE", default="auto", help=f"One of {', '.join(IMAGE_MODES)} (default: auto)")
+    if not _registered_by_pytest_kind(pluginmanager):
+        group.addoption("--cluster-name", default=None, help="Name of the kind cluster (default: a unique one)")
+        group.addoption("--keep-cluster", action="store_true", help="Do not delete the cluster after the run")
+        group.addoption("--kind-bin", default=None, help="The kind binary to use")
+        group.addoption("--kind-kubectl-bin", default=None, help="The kubectl binary to use")
+
+
+def parse_options(config: pytest.Config) -> Options:
+    """Check what was asked.
+
+    Raises:
+        UsageError: a value is no version, no number, no directory, no mode.
+    """
+    manifests = _existing(config.getoption("manifests"), "--manifests", config.invocation_params.dir, directory=True)
+    run_dir = config.getoption("run_dir")
+    if run_dir and (path := config.invocation_params.dir / run_dir).exists() and not _is_empty(path):
+        raise UsageError(f"--run-dir {run_dir} is not empty", remedy="name a new directory; a run is never overwritten")
+    images = str(config.getoption("images"))
+    if images not in IMAGE_MODES:
+        raise UsageError(f"--images {images} is none of {', '.join(IMAGE_MODES)}")
+    name = config.getoption("cluster_name")
+    chroma_version = config.getoption("chroma_version")
+    return Options(
+        manifests=manifests,
+        run_dir=config.invocation_params.dir / run_dir if run_dir else None,
+        seed=_number(config.getoption("seed"), "--seed", least=0) if config.getoption("seed") else secrets.randbits(31),
+        nodes=_number(config.getoption("nodes"), "--nodes", least=1),
+        chroma_version=_version(chroma_version or CHROMA_VERSION, "--chroma-version"),
+        chroma_version_asked=bool(chroma_version),
+        k8s_version=_version(config.getoption("k8s_version") or K8S_VERSION, "--k8s-version"),
+        images=images,
+        cluster_name=None if name == _KIND_PLUGIN else name,  # that one is pytest-kind's default
+        keep=bool(config.getoption("keep_cluster")),
+        kind=_existing(config.getoption("kind_bin"), "--kind-bin", config.invocation_params.dir),
+        kubectl=_existing(config.getoption("kind_kubectl_bin"), "--kind-kubectl-bin", config.invocation_params.dir),
+    )
+
+
+def _registered_by_pytest_kind(pluginmanager: pytest.PytestPluginManager) -> bool:
+    """Has pytest-kind registered its options, or will it?
+
+    With `-p` we come before it, from a conftest after it.
+    """
+    if pluginmanager.hasplugin(_KIND_PLUGIN):
+        return True
+    if pluginmanager.is_blocked(_KIND_PLUGIN) or os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
+        return False
+    return any(point.name == _KIND_PLUGIN for point in importlib.metadata.entry_points(group="pytest11"))
+
+
+def _existing(given: str | None, option: str, base: Path, *, directory: bool = False) -> Path | None:
+    if not given:
+        return None
+    path = (base / given).absolute()
+    if not (path.is_dir() if directory else path.is_file()):
+        raise UsageError(f"{option} {given}: there is no such {'directory' if directory else 'file'}")
+    return path
+
+
+def _number(given: str | None, option: str, *, least: int) -> int:
+    try:
+        number = int(str(given))
+    except ValueError:
+        raise UsageError(f"{option} {given} is not a whole number") from None
+    if number < least:
+        raise UsageError(f"{option} {given} is less than {least}")
+    return number
+
+
+def _version(given: str, option: str) -> str:
+    if not _VERSION.fullmatch(given.removeprefix("v")):
+        raise UsageError(f"{option} {given} is not a version like 1.5.9")
+    return given.removeprefix("v")
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())

@@ -1,0 +1,189 @@
+"""The state of one run: says what happens, collects what is found, ends in verdict.json.
+
+One per pytest session, made by `hooks`, handed to `fixtures`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from chroma_qualify.findings import Finding, Severity
+from chroma_qualify.plugin.options import Options
+from chroma_qualify.report.verdict import Measure, Outcome, Part, RunResult, ScenarioResult, judge, outcome_of
+from chroma_qualify.report.write import Plan, write_plan, write_verdict
+
+LINT = "lint"
+PARTS_VARIABLE = "CHROMA_QUALIFY_PARTS"  # set by scripts/qualify: "setup=0.4 images=1.2", seconds
+
+
+@dataclasses.dataclass(slots=True)
+class ScenarioState:
+    """What is known of a scenario while it runs."""
+
+    name: str
+    findings: list[Finding] = dataclasses.field(default_factory=list)
+    measures: list[Measure] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+    reason: str = ""
+    interrupted: bool = False
+    told: int = 0  # how many of the findings pytest has shown
+
+    def result(self) -> ScenarioResult:
+        """The scenario as verdict.json has it."""
+        outcome = outcome_of(self.findings)
+        if outcome is Outcome.PASS and self.interrupted:
+            outcome = Outcome.UNKNOWN
+        elif outcome is Outcome.PASS and self.reason:
+            outcome = Outcome.NOT_RUN
+        reason = self.reason if outcome is Outcome.NOT_RUN else ""
+        return ScenarioResult(self.name, outcome, self.seconds, tuple(self.measures), reason)
+
+
+class Run:
+    """One run.
+
+    Attributes:
+        id: name of the run, unique.
+        directory: the run directory; exists once `start` was called.
+        result: what it ended with, once `finish` was called.
+    """
+
+    def __init__(self, options: Options, say: Callable[[str], None], runs: Path) -> None:
+        today = datetime.datetime.now(datetime.UTC).date()
+        self.id = f"{today.isoformat()}-{secrets.token_hex(3)}"
+        self.options = options
+        self.directory = options.run_dir or runs / self.id
+        self.started = False
+        self.result: RunResult | None = None
+        self._in_runs = options.run_dir is None
+        self._say = say
+        self._begin = time.monotonic()
+        self._states: dict[str, ScenarioState] = {}
+        self._plan: Plan | None = None
+        self._parts = list(_parts_before())
+        self._findings: list[Finding] = []
+        self._raised: list[BaseException] = []
+
+    def start(self, scenarios: Sequence[str], *, digest: str) -> None:
+        """Make the run directory and write plan.json; `scenarios` are pytest's node ids, in order."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        options = self.options
+        self._states = {node_id: ScenarioState(scenario_name(node_id)) for node_id in scenarios}
+        self._plan = Plan(
+            run_id=self.id,
+            manifests=str(options.manifests or ""),
+            digest=digest,
+            versions={"chroma": options.chroma_version, "kubernetes": options.k8s_version},
+            seed=options.seed,
+            scenarios=tuple(state.name for state in self._states.values()),
+            options={"images": options.images, "nodes": options.nodes, "keep": options.keep},
+        )
+        write_plan(self._plan, self.directory)
+        if self._in_runs:
+            _point_latest(self.directory)
+        self.started = True
+
+    def say(self, text: str) -> None:
+        """One line of progress, with the seconds since the run began."""
+        self._say(f"[{time.monotonic() - self._begin:6.1f} s] {text}")
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time a part of the run that is no scenario; its seconds appear in the verdict even if it fails."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self._parts.append(Part(name, time.monotonic() - begin))
+
+    def parts_seconds(self) -> float:
+        """Seconds of all parts so far: what a scenario's own time must not count again."""
+        return sum(part.seconds for part in self._parts)
+
+    def scenario(self, node_id: str) -> ScenarioState:
+        """The state of a scenario."""
+        return self._states.setdefault(node_id, ScenarioState(scenario_name(node_id)))
+
+    def position(self, node_id: str) -> str:
+        """`3 of 20`."""
+        return f"{list(self._states).index(node_id) + 1} of {len(self._states)}"
+
+    def failed(self, node_id: str) -> bool:
+        """Has anything been found by this scenario, or by one of this module (`file.py`)?"""
+        return any(
+            state.findings
+            for known, state in self._states.items()
+            if known == node_id or known.startswith((f"{node_id}::", f"{node_id}["))
+        )
+
+    def seen_before(self, error: BaseException) -> bool:
+        """Was this very exception recorded already?"""
+        if any(error is raised for raised in self._raised):
+            return True
+        self._raised.append(error)
+        return False
+
+    def add_lint(self, findings: Sequence[Finding], seconds: float) -> None:
+        """Record what the linter found as scenario `lint`; the run goes on."""
+        named = [dataclasses.replace(finding, scenario=LINT) for finding in findings]
+        self._states = {LINT: ScenarioState(LINT, findings=named, seconds=seconds), **self._states}
+
+    def add_finding(self, finding: Finding) -> None:
+        """Record a finding of no scenario in particular."""
+        self._findings.append(finding)
+
+    def finish(self, *, interrupted: bool) -> RunResult:
+        """Judge the run and write verdict.json."""
+        for state in self._states.values():
+            if not state.findings and not state.seconds and not state.reason:
+                state.reason = "the run was interrupted" if interrupted else "the run ended before it"
+        if interrupted:
+            message = "the run was interrupted before its end"
+            self.add_finding(Finding("interrupted", Severity.UNKNOWN, message, remedy="run it again"))
+        scenarios = tuple(state.result() for state in self._states.values())
+        found = [finding for state in self._states.values() for finding in state.findings]
+        ran = [scenario for scenario in scenarios if scenario.name != LINT]
+        verdict, findings = judge([*found, *self._findings], ran)
+        plan = self._plan
+        self.result = RunResult(
+            run_id=self.id,
+            verdict=verdict,
+            findings=findings,
+            scenarios=scenarios,
+            parts=tuple(self._parts),
+            versions=plan.versions if plan else {},
+            seed=self.options.seed,
+            images=self.options.images,
+            manifests=plan.manifests if plan else "",
+            digest=plan.digest if plan else "",
+        )
+        write_verdict(self.result, self.directory)
+        return self.result
+
+
+def scenario_name(node_id: str) -> str:
+    """A node id without directories: `tests/e2e/test_data.py::test_recall[20000]` → `data::recall[20000]`."""
+    file, _, test = node_id.rpartition("/")[2].partition("::")
+    return f"{file.removeprefix('test_').removesuffix('.py')}::{test.removeprefix('test_')}"
+
+
+def _parts_before() -> Iterator[Part]:
+    """Times that scripts/qualify took before pytest began."""
+    for word in os.environ.get(PARTS_VARIABLE, "").split():
+        name, _, seconds = word.partition("=")
+        with contextlib.suppress(ValueError):
+            yield Part(name, float(seconds))
+
+
+def _point_latest(directory: Path) -> None:
+    """`runs/latest` → this run."""
+    beside = directory.parent / f".latest-{directory.name}"
+    beside.symlink_to(directory.name)
+    beside.replace(directory.parent / "latest")

@@ -1,0 +1,58 @@
+"""Write what a person or a script reads later: plan.json before the run, verdict.json after it.
+
+Called by the plugin. Files appear whole or not at all (written beside, then renamed), so a killed run leaves
+no half verdict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from chroma_qualify.report.verdict import RunResult
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What was asked of a run, known before anything starts.
+
+    Attributes:
+        manifests: the candidate's directory, or "" for the topologies that scenarios choose.
+        digest: sha256 of the rendered candidate, or "".
+        scenarios: their names, in the order in which they run.
+        options: the other options as they were understood.
+    """
+
+    run_id: str
+    manifests: str
+    digest: str
+    versions: Mapping[str, str]
+    seed: int
+    scenarios: tuple[str, ...]
+    options: Mapping[str, str | int | bool]
+
+
+def write_plan(plan: Plan, directory: Path) -> Path:
+    """Write plan.json into the run directory and return its path."""
+    return _write(directory / "plan.json", dataclasses.asdict(plan))
+
+
+def write_verdict(result: RunResult, directory: Path) -> Path:
+    """Write verdict.json into the run directory and return its path."""
+    document = dataclasses.asdict(result)
+    # The two keys that other tools read come first.
+    ordered = {"verdict": document.pop("verdict"), "findings": document.pop("findings"), **document}
+    for scenario in ordered["scenarios"]:
+        scenario["seconds"] = round(scenario["seconds"], 3)
+    for part in ordered["parts"]:
+        part["seconds"] = round(part["seconds"], 3)
+    return _write(directory / "verdict.json", ordered)
+
+
+def _write(path: Path, document: Mapping[str, object]) -> Path:
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.replace(path)
+    return path

@@ -1,0 +1,287 @@
+"""The plugin on inner sessions of pytest's own `pytester`; none of them needs a cluster."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import chroma_qualify.cluster.wait  # noqa: F401 (imports kubernetes here once, not in every inner session)
+
+PLUGIN = ("-p", "chroma_qualify.plugin", "-p", "no:cacheprovider", "-o", "console_output_style=classic")
+
+
+@pytest.fixture
+def qualify(pytester: pytest.Pytester):
+    """Run an inner test file; returns pytest's result and verdict.json (None if there is none)."""
+
+    def run(body: str, *args: str):
+        pytester.makepyfile(test_inner=body)
+        result = pytester.runpytest_inprocess(*PLUGIN, *args)
+        latest = pytester.path / "runs" / "latest" / "verdict.json"
+        return result, json.loads(latest.read_text()) if latest.exists() else None
+
+    return run
+
+
+def rules(verdict) -> list[tuple[str, str]]:
+    return [(finding["rule"], finding["severity"]) for finding in verdict["findings"]]
+
+
+@pytest.mark.parametrize(
+    ("statement", "exit_code", "verdict", "rule"),
+    [
+        ("pass", 0, "pass", None),
+        ("raise CandidateError('lost-index', 'one of 3 is lost')", 1, "fail", "lost-index"),
+        ("assert 1 == 2", 1, "fail", "scenario-failed"),
+        ("raise ValueError('Could not connect')", 1, "fail", "scenario-failed"),
+        ("raise WaitTimeoutError('waited 3 s for a pod; last seen: nothing')", 1, "fail", "timeout"),
+        ("raise UndecidedError('the control got through')", 3, "unknown", "undecided"),
+        ("raise InfraError('docker is gone')", 4, "infra", "infra"),
+        ("raise ApiException(status=500)", 4, "infra", "cluster-api"),
+        ("raise OSError(28, 'No space left on device')", 4, "infra", "disk-full"),
+        ("undefined_name", 3, "unknown", "harness-error"),
+        ("pytest.skip('no HPA')", 3, "unknown", "nothing-ran"),
+        ("raise KeyboardInterrupt", 3, "unknown", "interrupted"),
+    ],
+)
+def test_outcome_mapping(qualify, statement, exit_code, verdict, rule):
+    result, written = qualify(f"{IMPORTS}\ndef test_it():\n    {statement}\n")
+    assert result.ret == exit_code
+    assert written["verdict"] == verdict
+    assert [found for found, _ in rules(written)] == ([rule] if rule else [])
+
+
+IMPORTS = """
+import pytest
+from kubernetes.client import ApiException
+from chroma_qualify.cluster.wait import WaitTimeoutError
+from chroma_qualify.errors import CandidateError, InfraError, UndecidedError
+"""
+
+
+def test_fail_beats_infra_beats_unknown(qualify):
+    result, verdict = qualify(
+        IMPORTS
+        + """
+def test_unknown(): raise UndecidedError('u')
+def test_infra(): raise InfraError('i')
+def test_fail(): raise CandidateError('r', 'f')
+def test_passes(): pass
+"""
+    )
+    assert result.ret == 1
+    assert rules(verdict) == [("undecided", "unknown"), ("infra", "infra"), ("r", "fail")]
+    assert [scenario["outcome"] for scenario in verdict["scenarios"]] == ["unknown", "infra", "fail", "pass"]
+    result.assert_outcomes(failed=3, passed=1)
+
+
+def test_an_error_in_setup_is_infra_and_is_told_once(qualify):
+    result, verdict = qualify(
+        """
+import pytest
+@pytest.fixture(scope="session")
+def broken(): raise RuntimeError("kind said no")
+def test_first(broken): pass
+def test_second(broken): pass
+"""
+    )
+    assert result.ret == 4
+    assert rules(verdict) == [("setup-failed", "infra")]
+    assert [scenario["outcome"] for scenario in verdict["scenarios"]] == ["infra", "not-run"]
+    assert "kind said no" in verdict["scenarios"][1]["reason"]
+
+
+def test_an_error_in_teardown_is_not_lost(qualify):
+    result, verdict = qualify(
+        """
+import pytest
+@pytest.fixture
+def leaky():
+    yield
+    raise RuntimeError("cannot delete")
+def test_it(leaky): pass
+"""
+    )
+    assert result.ret == 4
+    assert rules(verdict) == [("setup-failed", "infra")]
+
+
+def test_soft_findings_let_the_scenario_go_on_and_fail_it_at_its_end(qualify):
+    result, verdict = qualify(
+        """
+from pathlib import Path
+def test_it(report):
+    report.measure("recall@10", 0.93)
+    report.fail("low-recall", "0.93 is less than 0.95", evidence=[1, 2], remedy="raise ef", collection="c")
+    report.unknown("no-proof", "nobody saw the fault")
+    Path("reached").touch()
+def test_next(report):
+    report.measure("seconds", 2, "s")
+"""
+    )
+    assert Path("reached").exists()
+    assert result.ret == 1
+    assert verdict["findings"][0] == {
+        "rule": "low-recall",
+        "severity": "fail",
+        "message": "0.93 is less than 0.95",
+        "evidence": "[1, 2]",
+        "remedy": "raise ef",
+        "object": "",
+        "scenario": "inner::it",
+        "collection": "c",
+    }
+    assert verdict["scenarios"][0]["measures"] == [{"name": "recall@10", "value": 0.93, "unit": ""}]
+    assert verdict["scenarios"][1]["outcome"] == "pass"
+    result.assert_outcomes(failed=1, passed=1)
+
+
+def test_our_errors_are_told_in_one_sentence_without_a_stack_trace(qualify):
+    result, _ = qualify(
+        IMPORTS
+        + """
+def test_it():
+    raise CandidateError('probe', 'the probe is answered with 410', remedy='ask /api/v2', evidence='Unhealthy')
+"""
+    )
+    shown = result.stdout.str()
+    assert "fail: probe: the probe is answered with 410" in shown
+    assert "remedy: ask /api/v2" in shown
+    assert "raise CandidateError" not in shown
+    assert "Traceback" not in shown
+
+
+def test_a_bare_assertion_keeps_its_trace(qualify):
+    result, verdict = qualify("def test_it():\n    found = 3\n    assert found == 4\n")
+    assert "found = 3" not in verdict["findings"][0]["message"]
+    result.stdout.fnmatch_lines(["*fail: scenario-failed: assert 3 == 4", ">       assert found == 4"])
+
+
+def test_the_plan_is_there_before_the_first_scenario_and_the_seed_reaches_it(qualify):
+    result, verdict = qualify(
+        """
+import json
+def test_it(run_dir, seed):
+    plan = json.loads((run_dir / "plan.json").read_text())
+    assert plan["scenarios"] == ["inner::it"]
+    assert plan["seed"] == seed == 7
+    assert not (run_dir / "verdict.json").exists()
+""",
+        "--seed=7",
+    )
+    assert result.ret == 0
+    assert verdict["seed"] == 7
+    assert verdict["versions"]["chroma"]
+
+
+def test_the_times_of_what_came_before_are_in_the_verdict(qualify, monkeypatch):
+    monkeypatch.setenv("CHROMA_QUALIFY_PARTS", "setup=0.5 images=2")
+    _, verdict = qualify("def test_it(): pass")
+    assert verdict["parts"] == [{"name": "setup", "seconds": 0.5}, {"name": "images", "seconds": 2.0}]
+
+
+def test_progress_is_printed_as_it_happens_and_pytest_has_the_last_line(qualify):
+    result, _ = qualify("def test_it(): pass")
+    result.stdout.re_match_lines(
+        [
+            r"\[ +\d+\.\d s\] run .*1 scenario.*",
+            r"\[ +\d+\.\d s\] inner::it: begins \(1 of 1\)",
+            r"\[ +\d+\.\d s\] inner::it: pass after .*",
+            r".*verdict: pass.*",
+            r"=+ 1 passed in .*",
+        ],
+        consecutive=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("--manifests", "nowhere"), "--manifests nowhere: there is no such directory"),
+        (("--images", "foo"), "--images foo is none of auto, registry, packages"),
+        (("--nodes", "abc"), "--nodes abc is not a whole number"),
+        (("--nodes", "0"), "--nodes 0 is less than 1"),
+        (("--seed", "x"), "--seed x is not a whole number"),
+        (("--chroma-version", "latest"), "--chroma-version latest is not a version"),
+        (("--kind-bin", "nowhere"), "--kind-bin nowhere: there is no such file"),
+        (("-k", "nothing_like_it"), "no scenario matches 'nothing_like_it'"),
+    ],
+)
+def test_a_wrong_request_ends_with_2_before_anything_is_made(qualify, args, sentence):
+    result, verdict = qualify("def test_it(): open('touched', 'w')", *args)
+    assert result.ret == 2
+    assert sentence in result.stdout.str() + result.stderr.str()
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    assert verdict is None
+    assert not Path("runs").exists()
+    assert not Path("touched").exists()
+
+
+def test_a_run_directory_is_never_overwritten(qualify):
+    Path("old").mkdir()
+    Path("old/verdict.json").write_text("{}")
+    result, _ = qualify("def test_it(): pass", "--run-dir=old")
+    assert result.ret == 2
+    assert Path("old/verdict.json").read_text() == "{}"
+
+
+def test_a_named_run_directory_is_used(qualify):
+    result, _ = qualify("def test_it(): pass", "--run-dir=new/one")
+    assert result.ret == 0
+    assert json.loads(Path("new/one/verdict.json").read_text())["verdict"] == "pass"
+    assert not Path("runs").exists()
+
+
+def test_a_file_that_cannot_be_imported_is_infra(qualify):
+    result, verdict = qualify("import no_such_module\ndef test_it(): pass")
+    assert result.ret == 4
+    assert verdict is None
+
+
+def test_an_interrupted_run_names_what_did_not_run(qualify):
+    result, verdict = qualify(
+        """
+def test_first(): pass
+def test_second(): raise KeyboardInterrupt
+def test_third(): pass
+"""
+    )
+    assert result.ret == 3
+    outcomes = {scenario["name"]: scenario["outcome"] for scenario in verdict["scenarios"]}
+    assert outcomes == {"inner::first": "pass", "inner::second": "unknown", "inner::third": "not-run"}
+
+
+def test_sigterm_cleans_up_as_ctrl_c_does(qualify):
+    result, verdict = qualify(
+        """
+import os, signal, pytest
+from pathlib import Path
+@pytest.fixture(scope="session")
+def cluster_like():
+    yield
+    Path("deleted").touch()
+def test_it(cluster_like): os.kill(os.getpid(), signal.SIGTERM)
+"""
+    )
+    assert result.ret == 3
+    assert Path("deleted").exists()
+    assert rules(verdict) == [("interrupted", "unknown")]
+
+
+@pytest.mark.parametrize("order", [(), ("-p", "no:pytest-kind")])
+def test_the_options_of_pytest_kind_are_there_with_and_without_it(qualify, order):
+    result, _ = qualify(
+        "def test_it(run): assert run.options.keep and run.options.cluster_name == 'x'",
+        *order,
+        "--keep-cluster",
+        "--cluster-name=x",
+    )
+    assert result.ret == 0
+
+
+def test_collect_only_makes_nothing(qualify):
+    result, _ = qualify("def test_it(): pass", "--collect-only")
+    assert result.ret == 0
+    assert not Path("runs").exists()
