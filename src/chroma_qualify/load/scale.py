@@ -34,6 +34,9 @@ class Step:
     what: str
     detail: str
 
+    def __str__(self) -> str:
+        return f"{self.seconds:6.2f} s {self.what}: {self.detail}"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scaling:

@@ -1,0 +1,202 @@
+"""Who reaches Chroma and whom Chroma reaches, as a truth table with live controls.
+
+Promised (the seed, section Network Policies): in come backend pods and monitoring only; out go DNS and HTTPS only.
+Every probe is sent from a pod; never from the node, which always reaches its own pods. Chroma's own probes come from an
+ephemeral container in the real pod (see load.probes). Controls, probed together with the cells:
+
+- `target`, a pod without policies elsewhere, answers a stranger on 443 and 8080: a closed cell is not a dead target;
+- `fenced` admits `target` only, `caged` may reach nobody: if a stranger gets in or `caged` gets out, nothing here
+  enforces policies, and no cell means anything.
+"""
+
+import dataclasses
+import json
+import time
+
+import pytest
+from chroma_qualify.deployment.apply import create_namespace, delete_namespace, ready_pods
+
+from chroma_qualify.errors import UndecidedError
+from chroma_qualify.load import inside, peers, probes
+from chroma_qualify.load.truth_table import Cell, Control, Judgement, picture, settled
+
+SETTLE = 20.0  # s; policies are programmed some time after pods start
+OTHER_PORT = 8080
+DNS_NAME = "kubernetes.default.svc.cluster.local"
+STRANGER = {"app": "chroma-qualify-stranger"}
+
+
+def test_truth_table(deploy, report, run_dir, elsewhere):
+    deployed = deploy()
+    cluster, namespace, candidate = deployed.cluster, deployed.namespace, deployed.candidate
+    pod = ready_pods(deployed)[0]
+    backend, monitoring = peers.backend(candidate), peers.monitoring(candidate)
+    if not peers.policies(candidate):
+        report.fail("policy-missing", "no NetworkPolicy selects the Chroma pods", remedy="add one: all else is open")
+    for name, peer in {"backend": backend, "monitoring": monitoring}.items():
+        if peer is None:
+            report.fail(f"policy-no-{name}", f"no ingress rule admits a {name} pod", remedy="see the seed's promise")
+
+    other = elsewhere({})
+    wanted = {
+        "a stranger in the namespace": inside.Wanted("stranger", namespace, STRANGER),
+        "a stranger in another namespace": inside.Wanted("stranger", other, STRANGER),
+        "target": inside.Wanted("target", other, {"chroma-qualify/role": "target"}, ports=(443, OTHER_PORT)),
+        "fenced": inside.Wanted("fenced", other, {"chroma-qualify/role": "fenced"}, ports=(OTHER_PORT,)),
+        "caged": inside.Wanted("caged", other, {"chroma-qualify/role": "caged"}),
+    }
+    if backend is not None:
+        home = namespace if backend.namespace_labels is None else elsewhere(backend.namespace_labels)
+        wanted["backend"] = inside.Wanted("backend", home, backend.pod_labels)
+        if backend.pod_labels and backend.namespace_labels is None:
+            name = "a pod with the backend's label in another namespace"
+            wanted[name] = inside.Wanted("impostor", other, backend.pod_labels)
+    if monitoring is not None:
+        home = namespace if monitoring.namespace_labels is None else elsewhere(monitoring.namespace_labels)
+        wanted["monitoring"] = inside.Wanted("monitoring-probe", home, monitoring.pod_labels)
+    inside.apply(cluster, control_policies(other))
+    places = dict(zip(wanted, inside.start(cluster, list(wanted.values())), strict=True))
+    places["Chroma"] = probes.side_door(cluster, namespace, pod)
+
+    begin = time.monotonic()
+    questions = questions_for(deployed, pod, places)
+    rounds = 0
+    while True:  # each round takes as long as its denied probes time out, so this does not spin
+        seen = probes.probe_all(questions)
+        rounds += 1
+        cells = table(seen)
+        if settled(cells) or time.monotonic() - begin > SETTLE:
+            break
+    report.measure("policies settled", time.monotonic() - begin, "s")
+    report.measure("right cells", sum(cell.judge() is Judgement.RIGHT for cell in cells), f"of {len(cells)}")
+    write(run_dir / "policy.json", cells, seen, rounds)
+    judge(report, cells)
+
+
+def questions_for(deployed, pod, places):
+    """Who asks what: {source: (pod, targets)}."""
+    cluster, namespace, candidate = deployed.cluster, deployed.namespace, deployed.candidate
+    address = cluster.get_json("service", "-n", namespace, candidate.service)["spec"]["clusterIP"]
+    direct = cluster.get_json("pod", "-n", namespace, pod)["status"]["podIP"]
+    chroma = [probes.Target("pod", "http", direct, candidate.container_port, "/api/v2/heartbeat")]
+    if address != "None":  # a headless Service has no address of its own
+        chroma += [probes.Target("service", "http", address, candidate.service_port, "/api/v2/heartbeat")]
+    https = probes.Target("https", "tcp", places["target"].ip, 443)
+    other = probes.Target("other", "tcp", places["target"].ip, OTHER_PORT)
+    fenced = probes.Target("fenced", "tcp", places["fenced"].ip, OTHER_PORT)
+    dns = probes.Target("dns", "dns", DNS_NAME, 53)
+    asked = {source: (place, chroma) for source, place in places.items() if source not in {"target", "fenced", "caged"}}
+    asked["a stranger in another namespace"] = (
+        places["a stranger in another namespace"],
+        [*chroma, https, other, fenced, dns],
+    )
+    asked["target"] = (places["target"], [fenced])
+    asked["caged"] = (places["caged"], [https, dns])
+    asked["Chroma"] = (places["Chroma"], [https, other, dns])
+    return asked
+
+
+def table(seen):
+    """The cells, from what was seen in one round."""
+
+    def outcomes(source, *targets):
+        return tuple(seen[source][target].outcome for target in targets if target in seen.get(source, {}))
+
+    stranger = "a stranger in another namespace"
+    enforced = [
+        Control("a fence keeps a stranger out", False, outcomes(stranger, "fenced")),
+        Control("a fence lets its friend in", True, outcomes("target", "fenced")),
+        Control("a cage lets nobody out", False, outcomes("caged", "https", "dns")),
+    ]
+    admitted = [outcomes(source, "pod", "service") for source in ("backend", "monitoring") if source in seen]
+    # Chroma itself answers somebody at this time: closed is then the policy's work.
+    alive = Control(
+        "Chroma answers whom it admits", True, next((each for each in admitted if "open" in each), ("none",))
+    )
+    https_alive = Control("the HTTPS target answers a stranger", True, outcomes(stranger, "https"))
+    other_alive = Control("the other port answers a stranger", True, outcomes(stranger, "other"))
+    dns_alive = Control("DNS answers a stranger", True, outcomes(stranger, "dns"))
+
+    cells = []
+    for source in seen:
+        if source in {"Chroma", "target", "caged"}:
+            continue
+        expected = source in {"backend", "monitoring"}
+        controls = tuple(enforced) if expected else (*enforced, alive)
+        cells.append(Cell(source, "Chroma", expected, outcomes(source, "pod", "service"), controls))
+    cells += [
+        Cell("Chroma", "DNS", True, outcomes("Chroma", "dns"), (*enforced, dns_alive)),
+        Cell("Chroma", "HTTPS", True, outcomes("Chroma", "https"), (*enforced, https_alive)),
+        Cell("Chroma", f"port {OTHER_PORT}", False, outcomes("Chroma", "other"), (*enforced, other_alive)),
+    ]
+    return cells
+
+
+def judge(report, cells):
+    """Each wrong or undecided cell is a finding."""
+    rules = {(True, True): "egress-blocked", (True, False): "egress-open",
+             (False, True): "ingress-blocked", (False, False): "ingress-open"}  # fmt: skip
+    if all(cell.judge() is Judgement.UNDECIDED for cell in cells):
+        failed = {control.name for cell in cells for control in cell.controls if not control.holds}
+        raise UndecidedError(
+            f"the cluster is not known to enforce NetworkPolicy: {'; '.join(sorted(failed))}",
+            remedy="use a CNI that enforces policies",
+            evidence=picture(cells),
+        )
+    for cell in cells:
+        if cell.judge() is Judgement.WRONG:
+            rule = f"policy-{rules[cell.source == 'Chroma', cell.expected]}"
+            report.fail(rule, cell.explain(), evidence=picture(cells))
+        elif cell.judge() is Judgement.UNDECIDED:
+            report.unknown("policy-undecided", cell.explain(), evidence=picture(cells))
+
+
+def write(path, cells, seen, rounds):
+    """The matrix for the run directory."""
+    probed = {source: {name: dataclasses.asdict(result) for name, result in found.items()}
+              for source, found in seen.items()}  # fmt: skip
+    path.write_text(json.dumps({"cells": [cell.row() for cell in cells], "probes": probed, "rounds": rounds}, indent=1))
+
+
+def control_policies(namespace):
+    """A fence around `fenced` with one gate, and a cage around `caged`."""
+
+    def policy(role, spec):
+        select = {"podSelector": {"matchLabels": {"chroma-qualify/role": role}}}
+        metadata = {"name": role, "namespace": namespace}
+        return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata,
+                "spec": {**select, **spec}}  # fmt: skip
+
+    gate = {"from": [{"podSelector": {"matchLabels": {"chroma-qualify/role": "target"}}}]}
+    return [
+        policy("fenced", {"policyTypes": ["Ingress"], "ingress": [gate]}),
+        policy("caged", {"policyTypes": ["Egress"]}),
+    ]
+
+
+@pytest.fixture
+def elsewhere(cluster, namespace, observer):
+    """`elsewhere(labels)`: another namespace that carries these labels, for this scenario only."""
+    created = []
+    own = cluster.get_json("namespace", namespace)["metadata"]["labels"]
+
+    def make(labels):
+        # This label is the namespace's name and cannot be chosen: who asks for it asks for that very namespace.
+        name = labels.get(peers.NAME_LABEL) or f"{namespace}-{len(created) + 1}"
+        if name == namespace:
+            return name
+        phase = ["-o", "jsonpath={.status.phase}"]
+        found = cluster.run_kubectl("get", "namespace", name, "--ignore-not-found", *phase).stdout.strip()
+        if found == "Terminating":  # of an earlier run in a cluster that was kept
+            cluster.run_kubectl("wait", "--for=delete", f"namespace/{name}", "--timeout=60s", timeout=70)
+        elif found:
+            return name
+        kept = {key: value for key, value in own.items() if key != peers.NAME_LABEL}
+        create_namespace(cluster, name, {**kept, **{k: v for k, v in labels.items() if k != peers.NAME_LABEL}})
+        created.append(name)
+        observer.follow(name)
+        return name
+
+    yield make
+    for name in created:
+        delete_namespace(cluster, name, wait=False)
