@@ -1,0 +1,77 @@
+"""Manifests of what a cluster needs beside Kubernetes, rendered once per definition.
+
+Cilium's come from its chart, metrics-server's from its module's kustomize base, the
+ServiceMonitor's definition from prometheus-operator's module: none is kept in this repository.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from chroma_qualify.cluster.images.catalog import Catalog
+from chroma_qualify.cluster.images.golang import build_programs, module_dir, program_dir
+from chroma_qualify.cluster.images.store import Say, cache_dir, definitions, digest, make
+from chroma_qualify.errors import InfraError
+
+
+def cgroup_version() -> int:
+    """1 or 2: what the machine that runs the nodes has."""
+    return 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1
+
+
+def addon_dir(catalog: Catalog) -> Path:
+    """Where the rendered manifests are, or will be."""
+    root = definitions()
+    parts: list[str | Path] = [root / "addons", root / "cilium" / "values.yaml", str(cgroup_version()), "v1"]
+    for name in ("cilium", "metrics-server", "prometheus-operator", "helm"):
+        parts += [catalog.go[name].version]
+    return cache_dir() / "addons" / digest([*parts, catalog.kubernetes])
+
+
+def render_addons(catalog: Catalog, say: Say) -> Path:
+    """Render them; returns the directory with cilium.yaml, metrics-server.yaml and crds.yaml."""
+    target = addon_dir(catalog)
+    if target.exists():
+        return target
+    helm = build_programs(catalog.go["helm"], say) / "helm"
+    kubectl = build_programs(catalog.go["kubernetes"], say) / "kubectl"
+
+    def produce(place: Path) -> None:
+        place.mkdir()
+        root = definitions()
+        chart = module_dir(catalog.go["cilium"], say) / "install/kubernetes/cilium"
+        _save(
+            [str(helm), "template", "cilium", str(chart), "--namespace", "kube-system",
+             "--kube-version", catalog.kubernetes, "--values", str(root / "cilium" / "values.yaml"), *_cgroup_values()],
+            place / "cilium.yaml",
+        )  # fmt: skip
+        work = place / "metrics-server"
+        shutil.copytree(root / "addons" / "metrics-server", work)
+        shutil.copytree(module_dir(catalog.go["metrics-server"], say) / "manifests" / "base", work / "base")
+        _save([str(kubectl), "kustomize", str(work)], place / "metrics-server.yaml")
+        shutil.rmtree(work)
+        crds = module_dir(catalog.go["prometheus-operator"], say) / "example/prometheus-operator-crd"
+        shutil.copyfile(crds / "monitoring.coreos.com_servicemonitors.yaml", place / "crds.yaml")
+
+    return make(target, produce)
+
+
+def needed_programs(catalog: Catalog) -> tuple[Path, Path]:
+    """Where kind and kubectl are, or will be."""
+    return program_dir(catalog.go["kind"]) / "kind", program_dir(catalog.go["kubernetes"]) / "kubectl"
+
+
+def _cgroup_values() -> list[str]:
+    """With cgroup v1, Cilium must be told where the v2 hierarchy is mounted beside it."""
+    if cgroup_version() == 2:
+        return []
+    return ["--set", "cgroup.autoMount.enabled=false", "--set", "cgroup.hostRoot=/sys/fs/cgroup/unified"]
+
+
+def _save(command: list[str], place: Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InfraError(f"{place.name} cannot be rendered: {' '.join(done.stderr.split())[-500:]}")
+    place.write_text(done.stdout)

@@ -1,0 +1,136 @@
+"""What is in images/images.toml, as types."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+from chroma_qualify.cluster.images.store import definitions
+from chroma_qualify.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GoModule:
+    """Programs that one go.mod names as tools.
+
+    Attributes:
+        name: its key in images.toml.
+        path: of the module that the programs come from.
+        directory: where its go.mod is.
+        version: of the main module it builds, without `v`.
+        about: usual seconds to build on 2 cores with nothing cached.
+        names: package directory name to program name, where they differ.
+    """
+
+    name: str
+    path: str
+    directory: Path
+    version: str
+    about: int
+    tags: tuple[str, ...] = ()
+    ldflags: tuple[str, ...] = ()
+    names: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Layer:
+    """Debian packages on top of the base userland."""
+
+    name: str
+    packages: tuple[str, ...]
+    unpacked: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Catalog:
+    """One choice of versions, and how everything in it is made."""
+
+    kubernetes: str
+    chroma: str
+    suite: str
+    base: tuple[str, ...]
+    layers: dict[str, Layer]
+    go: dict[str, GoModule]
+    etcd: str
+    coredns: str
+    pause: str
+    python: str
+
+    @property
+    def chroma_reference(self) -> str:
+        """How the manifests name Chroma's image."""
+        return f"docker.io/chromadb/chroma:{self.chroma}"
+
+
+def default_versions() -> tuple[str, str]:
+    """The Kubernetes and Chroma versions used where none is asked for."""
+    defaults = tomllib.loads((definitions() / "images.toml").read_text())["defaults"]
+    return defaults["kubernetes"], defaults["chroma"]
+
+
+def load_catalog(kubernetes: str | None = None, chroma: str | None = None) -> Catalog:
+    """Read images.toml for these versions, without `v`; None means the default.
+
+    Raises:
+        UsageError: there is no definition for that version.
+    """
+    root = definitions()
+    raw = tomllib.loads((root / "images.toml").read_text())
+    kubernetes = (kubernetes or raw["defaults"]["kubernetes"]).removeprefix("v")
+    chroma = chroma or raw["defaults"]["chroma"]
+    if kubernetes not in raw["kubernetes"]:
+        raise UsageError(f"no definition for Kubernetes {kubernetes}; there is {', '.join(sorted(raw['kubernetes']))}")
+    chromas = sorted(path.stem for path in (root / "chroma" / "versions").glob("*.lock"))
+    if chroma not in chromas:
+        raise UsageError(f"no definition for Chroma {chroma}; there is {', '.join(chromas)}")
+    cluster = raw["kubernetes"][kubernetes]
+    modules = {name: _go_module(root, name, table, cluster["go"]) for name, table in raw["go"].items()}
+    return Catalog(
+        kubernetes=kubernetes,
+        chroma=chroma,
+        suite=raw["debian"]["suite"],
+        base=tuple(raw["debian"]["packages"]),
+        layers={
+            name: Layer(name, tuple(table["packages"]), tuple(table.get("unpacked", ())))
+            for name, table in raw["layers"].items()
+        },
+        go=modules,
+        etcd=cluster["etcd"],
+        coredns=cluster["coredns"],
+        pause=cluster["pause"],
+        python=raw["registry"]["python"],
+    )
+
+
+def _go_module(root: Path, name: str, table: dict[str, object], kubernetes_directory: str) -> GoModule:
+    directory = root / "go" / (kubernetes_directory if name == "kubernetes" else name)
+    path = str(table["module"])
+    version = _main_version(directory / "go.mod", path)
+    major, minor = ([*version.split("."), "", ""])[:2]
+    flags = [str(flag).format(version=version, major=major, minor=minor) for flag in _list(table, "ldflags")]
+    names = table.get("names", {})
+    return GoModule(
+        name=name,
+        path=path,
+        directory=directory,
+        version=version,
+        about=int(str(table["about"])),
+        tags=tuple(_list(table, "tags")),
+        ldflags=tuple(flags),
+        names=tuple(names.items()) if isinstance(names, dict) else (),
+    )
+
+
+def _list(table: dict[str, object], key: str) -> list[str]:
+    value = table.get(key, [])
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _main_version(go_mod: Path, path: str) -> str:
+    """The version that a go.mod requires of a module, without `v`; "0" for a program of our own."""
+    for line in go_mod.read_text().splitlines():
+        words = line.removeprefix("require ").split()
+        if len(words) >= 2 and words[0] == path:
+            return words[1].removeprefix("v")
+    return "0"
