@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 KubeObject: TypeAlias = Mapping[str, Any]
 
 CHROMA_PORT = 8000  # where the server listens unless told otherwise
-_WORKLOAD_KINDS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod"})
+_WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod")
 _IMAGE_NAMES = frozenset({"chroma", "chromadb", "chroma-server", "chromadb-server"})
 _RUNS_CHROMA = re.compile(r"(^|[\s/])chroma\s+run\b|\bchromadb\.app\b")
 
