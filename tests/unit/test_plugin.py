@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
-import chroma_qualify.cluster.wait  # noqa: F401 (imports kubernetes here once, not in every inner session)
+import chroma_qualify.plugin.fixtures  # noqa: F401 (imported here once, not in every inner session)
 
-PLUGIN = ("-p", "chroma_qualify.plugin", "-p", "no:cacheprovider", "-o", "console_output_style=classic")
+PLUGIN = (
+    *("-p", "chroma_qualify.plugin", "-p", "no:cacheprovider", "-o", "console_output_style=classic"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # because of that import
+)
 
 
 @pytest.fixture
-def qualify(pytester: pytest.Pytester):
+def qualify(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """Run an inner test file; returns pytest's result and verdict.json (None if there is none)."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # several of them take half a second each
 
     def run(body: str, *args: str):
         pytester.makepyfile(test_inner=body)
@@ -270,11 +274,14 @@ def test_it(cluster_like): os.kill(os.getpid(), signal.SIGTERM)
     assert rules(verdict) == [("interrupted", "unknown")]
 
 
-@pytest.mark.parametrize("order", [(), ("-p", "no:pytest-kind")])
-def test_the_options_of_pytest_kind_are_there_with_and_without_it(qualify, order):
+@pytest.mark.parametrize("autoload", [True, False])
+@pytest.mark.parametrize("blocked", [(), ("-p", "no:pytest-kind")])
+def test_the_options_of_pytest_kind_are_there_with_and_without_it(qualify, monkeypatch, autoload, blocked):
+    if autoload:
+        monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     result, _ = qualify(
         "def test_it(run): assert run.options.keep and run.options.cluster_name == 'x'",
-        *order,
+        *blocked,
         "--keep-cluster",
         "--cluster-name=x",
     )
