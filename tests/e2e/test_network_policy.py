@@ -14,8 +14,8 @@ import json
 import time
 
 import pytest
-from chroma_qualify.deployment.apply import create_namespace, delete_namespace, ready_pods
 
+from chroma_qualify.deployment.apply import create_namespace, delete_namespace, ready_pods
 from chroma_qualify.errors import UndecidedError
 from chroma_qualify.load import inside, peers, probes
 from chroma_qualify.load.truth_table import Cell, Control, Judgement, picture, settled
@@ -185,11 +185,7 @@ def elsewhere(cluster, namespace, observer):
         name = labels.get(peers.NAME_LABEL) or f"{namespace}-{len(created) + 1}"
         if name == namespace:
             return name
-        phase = ["-o", "jsonpath={.status.phase}"]
-        found = cluster.run_kubectl("get", "namespace", name, "--ignore-not-found", *phase).stdout.strip()
-        if found == "Terminating":  # of an earlier run in a cluster that was kept
-            cluster.run_kubectl("wait", "--for=delete", f"namespace/{name}", "--timeout=60s", timeout=70)
-        elif found:
+        if inside.namespace_exists(cluster, name):
             return name
         kept = {key: value for key, value in own.items() if key != peers.NAME_LABEL}
         create_namespace(cluster, name, {**kept, **{k: v for k, v in labels.items() if k != peers.NAME_LABEL}})

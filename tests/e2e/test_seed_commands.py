@@ -19,11 +19,11 @@ from pathlib import Path
 
 import kubernetes.client
 import pytest
-from chroma_qualify.deployment.apply import create_namespace, delete_namespace
 
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
+from chroma_qualify.deployment.apply import create_namespace, delete_namespace
 from chroma_qualify.errors import CandidateError, InfraError
-from chroma_qualify.load.inside import describe, is_ready
+from chroma_qualify.load.inside import describe, is_ready, namespace_exists
 
 NAMESPACE = "goaltrajectory-ai"
 BASE = "manifests/base"
@@ -46,6 +46,10 @@ ANSWERS_WITHIN = 20.0  # s
 @pytest.fixture
 def seed_namespace(cluster, observer, run, request):
     """The prerequisite of the seed: its namespace exists. It enforces `restricted`, as ours do."""
+    if run.options.manifests:
+        pytest.skip("the seed's commands are about manifests/base, not about another candidate")
+    if namespace_exists(cluster, NAMESPACE):
+        raise InfraError(f"namespace {NAMESPACE} exists already", remedy="delete it, or use a fresh cluster")
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "app.kubernetes.io/managed-by": "chroma-qualify"}
     create_namespace(cluster, NAMESPACE, labels)
     observer.follow(NAMESPACE)

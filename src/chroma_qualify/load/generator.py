@@ -120,7 +120,12 @@ class Loader:
         return float(self.pod.run("python3", "-c", "import time; print(time.time())").stdout)
 
     def stop(self, keep: Path | None = None, *, timeout: float = 30) -> measured.Load:
-        """End the timetable, let what is under way be answered, and read the whole report.
+        """End the timetable now, let what is under way be answered, and read the whole report; as `finish`."""
+        self.pod.run("python3", "-c", "import os, signal; os.kill(1, signal.SIGUSR1)", check=False)
+        return self.finish(keep, timeout=timeout)
+
+    def finish(self, keep: Path | None = None, *, timeout: float) -> measured.Load:
+        """Wait for the end of the timetable and read the whole report.
 
         Args:
             keep: file that the pod's log is written to, for the run directory.
@@ -129,7 +134,6 @@ class Loader:
         Raises:
             InfraError: the pod does not end, or its report is cut short.
         """
-        self.pod.run("python3", "-c", "import os, signal; os.kill(1, signal.SIGUSR1)", check=False)
         self._wait("the loader to end", lambda pod: pod.status.phase in {"Succeeded", "Failed"}, timeout)
         text = self.log()
         if keep is not None:

@@ -149,6 +149,21 @@ def apply(cluster: Cluster, objects: Sequence[Mapping[str, Any]]) -> None:
     cluster.run_kubectl("apply", "--server-side", "-f", "-", stdin=document)
 
 
+def namespace_exists(cluster: Cluster, name: str, *, timeout: float = 60) -> bool:
+    """Whether a namespace is there to stay; one that is on its way out (of an earlier run) is waited for.
+
+    Raises:
+        InfraError: it does not go away in time.
+    """
+    phase = ["--ignore-not-found", "-o", "jsonpath={.status.phase}"]
+    found = cluster.run_kubectl("get", "namespace", name, *phase).stdout.strip()
+    if found != "Terminating":
+        return bool(found)
+    wait = [f"namespace/{name}", "--for=delete", f"--timeout={timeout:.0f}s"]
+    cluster.run_kubectl("wait", *wait, timeout=timeout + 10)
+    return False
+
+
 def is_ready(pod: Any) -> bool:  # noqa: ANN401 (an object of the kubernetes client)
     """Whether a pod is ready and not on its way out."""
     conditions = pod.status.conditions or []

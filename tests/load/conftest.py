@@ -1,0 +1,3 @@
+"""The load tests use the scenarios' fixtures."""
+
+pytest_plugins = ["chroma_qualify.plugin"]
