@@ -17,6 +17,7 @@ CHROMA_PORT = 8000  # where the server listens unless told otherwise
 _WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod")
 _IMAGE_NAMES = frozenset({"chroma", "chromadb", "chroma-server", "chromadb-server"})
 _RUNS_CHROMA = re.compile(r"(^|[\s/])chroma\s+run\b|\bchromadb\.app\b")
+_HEARTBEAT = re.compile(r"/api/v\d+/(heartbeat|healthcheck)\b")
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -126,6 +127,15 @@ def is_chroma(container: Mapping[str, Any]) -> bool:
     return bool(_RUNS_CHROMA.search(command))
 
 
+def may_be_chroma(container: Mapping[str, Any]) -> bool:
+    """Whether it looks like the server under somebody's own image: asked for its heartbeat, or named after it."""
+    probes = [at(container, probe, "httpGet", "path") for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
+    if any(_HEARTBEAT.search(str(path)) for path in probes):
+        return True
+    ports = [port.get("containerPort") for port in mappings(container.get("ports"))]
+    return "chroma" in Image.parse(str(container.get("image") or "")).name and CHROMA_PORT in ports
+
+
 def is_before_1_0(container: Mapping[str, Any]) -> bool:
     """Whether the image's tag says Chroma 0.x: the Python server, with its v1 API and its own authentication."""
     return bool(re.match(r"v?0\.\d", Image.parse(str(container.get("image") or "")).tag))
@@ -186,8 +196,16 @@ class Workload:
 
     @property
     def chroma_containers(self) -> list[Mapping[str, Any]]:
-        """Those of them that run the Chroma server."""
-        return [container for container in self.containers if is_chroma(container)]
+        """Those of them that run the Chroma server; those that look like it, where none says so plainly.
+
+        Not both at once: a proxy in front of Chroma is asked for the heartbeat, too.
+        """
+        plain = [container for container in self.containers if is_chroma(container)]
+        return plain or [container for container in self.containers if may_be_chroma(container)]
+
+    def runs_chroma(self, container: Mapping[str, Any]) -> bool:
+        """Whether it is one of `chroma_containers`."""
+        return any(container is one for one in self.chroma_containers)
 
     def volume(self, name: str) -> Mapping[str, Any]:
         """The pod's volume of this name; empty for a StatefulSet's own claim."""

@@ -9,7 +9,7 @@ from lint_builders import claim, container, hpa, meta, monitor, service, workloa
 
 from chroma_qualify.findings import Severity
 from chroma_qualify.lint import lint_objects
-from chroma_qualify.lint.objects import Image, is_chroma
+from chroma_qualify.lint.objects import Image, is_chroma, workloads
 
 # With something for every rule to look at.
 MANY = [
@@ -120,3 +120,23 @@ def test_malformed_objects_never_stop_the_lint(changes):
             continue  # an earlier change took this path away
     for finding in lint_objects(objects):
         assert finding.message
+
+
+OWN_IMAGE = {"name": "db", "image": "own/vectors:1"}
+PROBED = {**OWN_IMAGE, "readinessProbe": {"httpGet": {"path": "/api/v2/heartbeat"}}}
+
+
+@pytest.mark.parametrize(
+    ("containers", "found"),
+    [
+        ([PROBED], [PROBED]),
+        ([{"image": "own/my-chroma:1", "ports": [{"containerPort": 8000}]}], ["own/my-chroma:1"]),
+        ([container(), {**PROBED, "image": "envoy:1"}], [container()]),
+        ([OWN_IMAGE], []),
+        ([{"image": "own/chroma-backup:1"}], []),
+    ],
+)
+def test_a_server_under_a_strangers_image(containers, found):
+    (seen,) = workloads([workload(containers=containers)])
+    images = [one if isinstance(one, str) else one["image"] for one in found]
+    assert [one["image"] for one in seen.chroma_containers] == images

@@ -13,7 +13,6 @@ from chroma_qualify.lint.objects import (
     at,
     chroma_workloads,
     is_before_1_0,
-    is_chroma,
     mapping,
     strings,
 )
@@ -54,9 +53,9 @@ def _asks_v1(workload: Workload, container: Mapping[str, Any], probe: Mapping[st
         # A sidecar may have a v1 API of its own: what counts is who answers on that port.
         port = at(probe, "httpGet", "port")
         owner = workload.answers_on(port) or container
-        if is_chroma(owner) and not is_before_1_0(owner):
+        if workload.runs_chroma(owner) and not is_before_1_0(owner):
             return f"httpGet: port {port}, path {path}"
     command = " ".join(strings(at(probe, "exec", "command")))
-    if _V1.search(command) and is_chroma(container) and not is_before_1_0(container):
+    if _V1.search(command) and workload.runs_chroma(container) and not is_before_1_0(container):
         return f"exec: {command}"
     return ""

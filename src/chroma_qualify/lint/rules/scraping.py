@@ -15,7 +15,6 @@ from chroma_qualify.lint.objects import (
     Workload,
     at,
     chroma_workloads,
-    is_chroma,
     mapping,
     mappings,
     name_of,
@@ -116,7 +115,7 @@ def _behind(service: KubeObject, endpoint: Mapping[str, Any]) -> object:
 
 def _is_chroma_port(workload: Workload, port: object) -> bool:
     owner = workload.answers_on(port)
-    return owner is not None and is_chroma(owner)
+    return owner is not None and workload.runs_chroma(owner)
 
 
 def _finding(obj: str, endpoint: Mapping[str, Any], where: str) -> Finding:
