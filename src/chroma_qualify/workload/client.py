@@ -8,7 +8,6 @@ Used by the scenarios and by `workload.audit`.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import enum
 from collections.abc import Iterator, Sequence
@@ -93,9 +92,13 @@ def create_database(host: str, port: int, tenant: str, database: str) -> None:
     settings.chroma_server_host = host
     settings.chroma_server_http_port = port
     admin = chromadb.AdminClient(settings)
-    with contextlib.suppress(chromadb.errors.UniqueConstraintError):
+    try:  # chromadb raises no error of its own for what exists, so ask first
+        admin.get_tenant(tenant)
+    except chromadb.errors.NotFoundError:
         admin.create_tenant(tenant)
-    with contextlib.suppress(chromadb.errors.UniqueConstraintError):
+    try:
+        admin.get_database(database, tenant)
+    except chromadb.errors.NotFoundError:
         admin.create_database(database, tenant)
 
 

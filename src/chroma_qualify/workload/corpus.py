@@ -1,8 +1,8 @@
 """Real text with known topics: the reference pages that ship with Python.
 
 `pydoc_data.topics` is what `help("topic")` prints: prose by people, about 80 topics, there
-wherever Python is, nothing to download and nobody's private data. A passage is a paragraph;
-the question for a topic is its title, so what a search should find is known without a
+wherever Python is, nothing to download and nobody's private data. A passage is the first
+sentence of a paragraph; the question for a topic is its title, so what a search should find is known without a
 person's judgement. Texts differ a little between Python versions; nothing here depends on
 their wording. Used by the data scenario.
 """
@@ -13,18 +13,19 @@ import dataclasses
 import pydoc_data.topics
 import re
 
-MIN_WORDS, MAX_WORDS = 15, 120  # shorter is a heading or code, longer is cut by the model
+MIN_WORDS, MAX_WORDS = 8, 40  # shorter is a heading or code, longer costs the model time
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"])")
 _UNDERLINE = re.compile(r"^[*=~\-^\"]{4,}$")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Passage:
-    """One paragraph.
+    """One sentence.
 
     Attributes:
         id: `topic-number`.
         topic: the topic's key, e.g. `booleans`.
-        text: the paragraph, on one line.
+        text: the sentence, on one line.
     """
 
     id: str
@@ -46,14 +47,19 @@ class Question:
 
 
 def passages(limit: int = 400, per_topic: int = 8) -> tuple[Passage, ...]:
-    """The first `per_topic` paragraphs of each topic, at most `limit` in all, none twice."""
+    """The first sentences of up to `per_topic` paragraphs of each topic, at most `limit` in all, none twice."""
     found: list[Passage] = []
     seen: set[str] = set()
     for topic in sorted(pydoc_data.topics.topics):
         number = 0
         for block in re.split(r"\n\s*\n", pydoc_data.topics.topics[topic]):
-            text = " ".join(block.split())
-            prose = "::=" not in text and ">>>" not in text and MIN_WORDS <= len(text.split()) <= MAX_WORDS
+            text = _SENTENCE_END.split(" ".join(block.split()), maxsplit=1)[0]
+            prose = (
+                "::=" not in block
+                and ">>>" not in block
+                and text.endswith(".")
+                and MIN_WORDS <= len(text.split()) <= MAX_WORDS
+            )
             if not prose or text in seen or number == per_topic:
                 continue
             seen.add(text)

@@ -43,9 +43,23 @@ class Record:
     value: int
 
 
-def make_records(prefix: str, count: int, *, first_value: int = 0) -> tuple[Record, ...]:
-    """`count` records with the ids `prefix-0`, `prefix-1` … and consecutive values."""
-    return tuple(Record(f"{prefix}-{number}", first_value + number) for number in range(count))
+class Values:
+    """Gives out numbers, each once in a run; runs with different seeds share none."""
+
+    def __init__(self, seed: int) -> None:
+        """`seed` is the run's; only its lowest 30 bits count."""
+        self._next = (seed % (1 << 30)) << 32
+
+    def take(self, count: int) -> range:
+        """The next `count` numbers."""
+        start = self._next
+        self._next += count
+        return range(start, self._next)
+
+
+def make_records(prefix: str, values: Iterable[int]) -> tuple[Record, ...]:
+    """Records with the ids `prefix-0`, `prefix-1` … and the given values."""
+    return tuple(Record(f"{prefix}-{number}", value) for number, value in enumerate(values))
 
 
 def vector(value: int) -> Matrix:
