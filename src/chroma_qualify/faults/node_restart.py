@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from chroma_qualify.cluster import nodes
 from chroma_qualify.cluster.model import Node, run
+from chroma_qualify.cluster.nodes import restart_node
 from chroma_qualify.deployment.apply import Deployed
 from chroma_qualify.errors import UndecidedError
 from chroma_qualify.faults.base import Injected, Proof, ready_again, the_server, wait_for_server
@@ -29,7 +29,7 @@ class NodeRestart:
         before = the_server(deployed)
         node = node_of(deployed, before)
         mark = _started(node)
-        seconds = nodes.restart_node(deployed.cluster, node, timeout=NODE_TIMEOUT)
+        seconds = restart_node(deployed.cluster, node, timeout=NODE_TIMEOUT)
         return Injected(self.name, before, f"restart of node {node.name}, back after {seconds:.0f} s", mark)
 
     def prove(self, deployed: Deployed, injected: Injected) -> Proof:

@@ -1,8 +1,14 @@
 """Which process is the server, judged on lists as a node gives them."""
 
+import os
+import subprocess
+import time
+from pathlib import Path
+
 import pytest
 
 from chroma_qualify.errors import UndecidedError
+from chroma_qualify.faults import process_kill
 from chroma_qualify.faults.process_kill import Process, parse_processes, server_process
 
 
@@ -31,3 +37,52 @@ def test_no_server_or_several_is_undecided(listed):
 
 def test_commands_may_hold_spaces():
     assert parse_processes("7 1 tokio runtime") == (Process(7, 1, "tokio runtime"),)
+
+
+def test_the_script_lists_a_real_pid_namespace(tmp_path):
+    """The script as the node runs it; only `ctr`, which tells the first process, is ours here."""
+    inside = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", "sleep 61 & wait"]
+    with subprocess.Popen(inside) as outer:
+        try:
+            first = wait_for_child(outer)
+            if first is None:
+                pytest.skip("this user may not make a PID namespace")
+            ctr = tmp_path / "ctr"
+            ctr.write_text(f"#!/bin/sh\necho TASK PID STATUS\necho other 1 RUNNING\necho the-id {first} RUNNING\n")
+            ctr.chmod(0o755)
+            path = f"{tmp_path}:{os.environ['PATH']}"
+            listed = subprocess.run(
+                ["sh", "-c", process_kill._LIST, "sh", "the-id"],
+                env={"PATH": path},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            found = parse_processes(listed.stdout)
+            assert sorted(process.command for process in found) == ["sh", "sleep"]
+            assert server_process(found, "the-id").command == "sleep"
+            unknown = subprocess.run(
+                ["sh", "-c", process_kill._LIST, "sh", "no-id"],
+                env={"PATH": path},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert unknown.returncode == 1
+            assert "no task no-id" in unknown.stderr
+        finally:
+            outer.kill()
+
+
+def wait_for_child(outer):
+    """The one child of `unshare` once it has a child of its own; None if unshare failed."""
+    deadline = time.monotonic() + 10
+    while outer.poll() is None:
+        assert time.monotonic() < deadline
+        children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
+        if children and Path(f"/proc/{children[0]}/task/{children[0]}/children").read_text().split():
+            grand = Path(f"/proc/{children[0]}/task/{children[0]}/children").read_text().split()[0]
+            if Path(f"/proc/{grand}/comm").read_text().strip() == "sleep":
+                return int(children[0])
+        time.sleep(0.02)
+    return None
