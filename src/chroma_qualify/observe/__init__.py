@@ -1,0 +1,1 @@
+"""Watchers that write what happens in a run to its run directory."""

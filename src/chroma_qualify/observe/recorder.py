@@ -1,0 +1,166 @@
+"""Records what happens in a cluster during a run: a timeline, and the log of every container from its birth.
+
+One `Observer` per run, made by the fixture `observer`; the fixture `namespace` has it follow each scenario's
+namespace, and collect from it on failure before the namespace is deleted.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+import time
+import types
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import kubernetes.client
+
+from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.deployment.objects import KubeObject
+from chroma_qualify.deployment.watcher import Watcher
+from chroma_qualify.observe.collect import collect
+from chroma_qualify.observe.logs import ContainerLog
+from chroma_qualify.observe.summary import Field, Fields, fields
+
+
+class Observer:
+    """Writes `timeline.jsonl` and `logs/` of a run directory until it is closed.
+
+    Whole-cluster watchers see every object; of those in a namespace only the followed ones' are written. A line:
+    `{"time": ns since start, "kind", "event": "ADDED|MODIFIED|DELETED", "namespace", "name", …}` with the fields of
+    `summary.fields`. The first line has the wall clock's time; a `Gap` line says when the API server was away.
+    """
+
+    def __init__(self, cluster: Cluster, run_dir: Path, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        """Begin to observe nothing yet.
+
+        Args:
+            cluster: to watch.
+            run_dir: exists; gets `timeline.jsonl`, `logs/` and `objects/`.
+            clock: monotonic ns; the one of the run's history, so that both can be laid side by side.
+        """
+        self._cluster = cluster
+        self._run_dir = run_dir
+        self._clock = clock
+        self._start = clock()
+        self._lock = threading.Lock()
+        self._followed: set[str] = set()
+        self._objects: dict[str, KubeObject] = {}  # by uid: what is there, followed or not
+        self._written: dict[str, Fields] = {}  # by uid
+        self._logs: dict[tuple[str, str], ContainerLog] = {}  # by pod uid and container
+        self._api = cluster.api_client()
+        # Logs have a client of their own: each stream holds a connection of its pool.
+        self._log_api = cluster.api_client()
+        self._timeline = (run_dir / "timeline.jsonl").open("a", encoding="utf-8")
+        self._watchers = self._make_watchers()
+
+    def __enter__(self) -> Self:
+        self._write({"kind": "Start", "wall": datetime.now(UTC).isoformat()})
+        for watcher in self._watchers:
+            watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
+        self.close()
+
+    def follow(self, namespace: str) -> None:
+        """Write what happens in a namespace, beginning with what is there."""
+        with self._lock:
+            self._followed.add(namespace)
+            for item in list(self._objects.values()):
+                if item["metadata"].get("namespace") == namespace:
+                    self._record("ADDED", item)
+
+    def note(self, event: str, **details: Field) -> None:
+        """Write a line of the run's own: a scenario that begins, a fault."""
+        self._write({"kind": "Run", "event": event, **details})
+
+    def collect(self, namespace: str) -> None:
+        """Dump the objects, descriptions and events of a namespace to `objects/NAMESPACE/`; never raises."""
+        collect(self._cluster, namespace, self._run_dir / "objects" / namespace)
+
+    def close(self) -> None:
+        """Stop all watchers and logs; at most 2 s for all together, as all are told before any is waited for."""
+        deadline = time.monotonic() + 2.0
+        closing: list[threading.Thread] = []
+        with self._lock:
+            everything: list[Watcher | ContainerLog] = [*self._watchers, *self._logs.values()]
+        for one in everything:
+            thread = threading.Thread(target=one.close, args=(max(0.1, deadline - time.monotonic()),), daemon=True)
+            thread.start()
+            closing.append(thread)
+        for thread in closing:
+            thread.join(max(0.1, deadline - time.monotonic()))
+        with self._lock:
+            self._timeline.close()
+        self._api.close()
+        self._log_api.close()
+
+    def _make_watchers(self) -> list[Watcher]:
+        core, apps = kubernetes.client.CoreV1Api(self._api), kubernetes.client.AppsV1Api(self._api)
+        autoscaling = kubernetes.client.AutoscalingV2Api(self._api)
+        calls: dict[str, Callable[..., Any]] = {
+            "Pod": core.list_pod_for_all_namespaces,
+            "Event": core.list_event_for_all_namespaces,
+            "PersistentVolumeClaim": core.list_persistent_volume_claim_for_all_namespaces,
+            "Node": core.list_node,
+            "Deployment": apps.list_deployment_for_all_namespaces,
+            "StatefulSet": apps.list_stateful_set_for_all_namespaces,
+            "HorizontalPodAutoscaler": autoscaling.list_horizontal_pod_autoscaler_for_all_namespaces,
+        }
+        return [Watcher(kind, call, self._seen, gap=functools.partial(self._gap, kind)) for kind, call in calls.items()]
+
+    def _gap(self, kind: str, why: str) -> None:
+        self._write({"kind": "Gap", "event": f"watch {kind} broke", "reason": " ".join(why.split())[:200]})
+
+    def _seen(self, change: str, item: KubeObject) -> None:
+        with self._lock:
+            if change == "DELETED":
+                self._objects.pop(item["metadata"]["uid"], None)
+            else:
+                self._objects[item["metadata"]["uid"]] = item
+            if item["metadata"].get("namespace", "") in self._followed or item["kind"] == "Node":
+                self._record(change, item)
+
+    def _record(self, change: str, item: KubeObject) -> None:
+        """Write a line if one is due, and look after the logs of a pod; under the lock."""
+        meta = item["metadata"]
+        found = fields(item)
+        if change == "DELETED":
+            self._written.pop(meta["uid"], None)
+        elif self._written.get(meta["uid"]) == found:
+            return
+        else:
+            self._written[meta["uid"]] = found
+        # An event that runs out is no event.
+        if item["kind"] != "Event" or change != "DELETED":
+            line = {"kind": item["kind"], "event": change, "namespace": meta.get("namespace"), "name": meta["name"]}
+            self._write_locked({**line, **found})
+        if item["kind"] == "Pod":
+            self._follow_logs(change, item)
+
+    def _follow_logs(self, change: str, pod: KubeObject) -> None:
+        meta, status = pod["metadata"], pod.get("status") or {}
+        for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+            key = (meta["uid"], container["name"])
+            if key not in self._logs:
+                path = self._run_dir / "logs" / meta["namespace"] / meta["name"] / f"{container['name']}.log"
+                core = kubernetes.client.CoreV1Api(self._log_api)
+                self._logs[key] = ContainerLog(core, pod, container["name"], path)
+            self._logs[key].tell(container)
+            if change == "DELETED":
+                self._logs[key].end()
+
+    def _write(self, line: dict[str, Field]) -> None:
+        with self._lock:
+            self._write_locked(line)
+
+    def _write_locked(self, line: dict[str, Field]) -> None:
+        if not self._timeline.closed:
+            self._timeline.write(json.dumps({"time": self._clock() - self._start, **line}) + "\n")
+            self._timeline.flush()
