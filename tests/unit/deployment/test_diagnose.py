@@ -1,0 +1,233 @@
+"""States of a deployment as the API server shows them, and the sentence that each deserves."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from chroma_qualify.deployment.diagnose import State, certain_failure, describe, is_ready, late_failure
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+LATER, EARLIER = "2026-11-23T12:00:05Z", "2026-11-23T11:59:00Z"
+
+
+def pod(*, ready: bool = False, state: dict[str, Any] | None = None, restarts: int = 0, **more: Any) -> dict[str, Any]:
+    probe = {"httpGet": {"path": more.pop("path", "/api/v2/heartbeat"), "port": 8000}}
+    status = {"name": "chromadb", "image": "chromadb/chroma:9.9.9", "restartCount": restarts, "state": state or {}}
+    return {
+        "kind": "Pod",
+        "metadata": {"name": "chromadb-1", "uid": "p1"},
+        "spec": {
+            "containers": [
+                {"name": "chromadb", "readinessProbe": probe, "resources": {"limits": {"memory": "16Mi"}}},
+            ]
+        },
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": str(ready)}],
+            "containerStatuses": [status | more],
+        },
+    }
+
+
+def event(reason: str, message: str, *, about: str = "p1", kind: str = "Pod", count: int = 1) -> dict[str, Any]:
+    involved = {"kind": kind, "uid": about, "fieldPath": "spec.containers{chromadb}"}
+    return {"reason": reason, "message": message, "count": count, "involvedObject": involved}
+
+
+def state(*events: dict[str, Any], pods: list[dict[str, Any]] | None = None, **more: Any) -> State:
+    found = {item["metadata"]["uid"]: item for item in pods or []}
+    return State(since=NOW, pods=found, events={str(n): item for n, item in enumerate(events)}, **more)
+
+
+def claim(wanted: str | None) -> dict[str, Any]:
+    return {
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "chromadb-pvc", "uid": "c1"},
+        "spec": {"storageClassName": wanted},
+        "status": {"phase": "Pending"},
+    }
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+DEAD = {"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": LATER}}
+NETWORK = (
+    'failed to do request: Head "https://registry-1.docker.io/": dial tcp: lookup registry-1.docker.io: no such host'
+)
+HTTP = "Readiness probe failed: HTTP probe failed with statuscode: "
+
+
+@pytest.mark.parametrize(
+    ("seen", "rule", "sentence"),
+    [
+        (
+            state(pods=[pod(state=waiting("ErrImagePull", "docker.io/chromadb/chroma:9.9.9: not found"))]),
+            "image-pull",
+            "the image chromadb/chroma:9.9.9 cannot be pulled",
+        ),
+        (
+            state(
+                event("Failed", f'Failed to pull image "chromadb/chroma:9.9.9": {NETWORK}', count=2),
+                pods=[pod(state=waiting("ImagePullBackOff", "Back-off pulling image"))],
+            ),
+            "image-pull",
+            "the image chromadb/chroma:9.9.9 cannot be pulled",
+        ),
+        (
+            state(
+                event(
+                    "ProvisioningFailed",
+                    'storageclass.storage.k8s.io "fast" not found',
+                    about="c1",
+                    kind="PersistentVolumeClaim",
+                ),
+                claims={"c1": claim("fast")},
+            ),
+            "pvc-pending",
+            "PVC chromadb-pvc stays Pending: no StorageClass named fast",
+        ),
+        (
+            state(
+                event(
+                    "FailedBinding",
+                    "no persistent volumes available for this claim and no storage class is set",
+                    about="c1",
+                ),
+                claims={"c1": claim(None)},
+            ),
+            "pvc-pending",
+            "PVC chromadb-pvc stays Pending: it names no StorageClass and the cluster has no default one",
+        ),
+        (
+            state(pods=[pod(state=waiting("CrashLoopBackOff"), lastState=DEAD, restarts=1)]),
+            "oom-killed",
+            "container chromadb was OOM-killed (limit 16Mi)",
+        ),
+        (
+            state(
+                pods=[
+                    pod(
+                        state=waiting("CrashLoopBackOff"),
+                        lastState={"terminated": {"exitCode": 2, "finishedAt": LATER}},
+                        restarts=2,
+                    )
+                ]
+            ),
+            "crash-loop",
+            "container chromadb of pod chromadb-1 keeps crashing: 2 restarts, last exit code 2",
+        ),
+        (
+            state(event("Unhealthy", HTTP + "410"), pods=[pod(path="/api/v1/heartbeat")]),
+            "probe-v1-api",
+            "the readiness probe GET /api/v1/heartbeat is answered 410 (Chroma 1.x removed the v1 API)",
+        ),
+        (
+            state(event("Unhealthy", HTTP + "404", count=3), pods=[pod(path="/healthz")]),
+            "probe-failing",
+            "the readiness probe GET /healthz is answered 404",
+        ),
+        (
+            state(
+                event(
+                    "FailedCreate",
+                    'Error creating: pods "chromadb-1" is forbidden: violates PodSecurity "restricted:latest": '
+                    "allowPrivilegeEscalation != false",
+                    kind="ReplicaSet",
+                )
+            ),
+            "not-admitted",
+            'the cluster refuses the pods: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false',
+        ),
+    ],
+)
+def test_certain_failures(seen, rule, sentence):
+    failure = certain_failure(seen)
+    assert failure is not None
+    assert (failure.rule, failure.message) == (rule, sentence)
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        state(),
+        # The first try failed by the network: the next may not.
+        state(event("Failed", f"Failed to pull image: {NETWORK}"), pods=[pod(state=waiting("ErrImagePull", NETWORK))]),
+        state(claims={"c1": claim("standard")}),  # waits for its first consumer
+        state(pods=[pod(state=waiting("CrashLoopBackOff"), restarts=1)]),
+        # Restarts and deaths of before the wait: a fault's, not this wait's.
+        state(pods=[pod(state=waiting("CrashLoopBackOff"), restarts=9)], restarts={("p1", "chromadb"): 8}),
+        state(pods=[pod(lastState={"terminated": {"reason": "OOMKilled", "finishedAt": EARLIER}}, restarts=1)]),
+        state(event("Unhealthy", HTTP + "503", count=9), pods=[pod()]),
+        state(event("Unhealthy", HTTP + "404", count=1), pods=[pod()]),
+        state(event("Unhealthy", HTTP + "410"), pods=[pod(ready=True, path="/api/v1/heartbeat")]),
+        state(event("Unhealthy", HTTP + "410", about="another"), pods=[pod(path="/api/v1/heartbeat")]),
+        state(
+            event(
+                "FailedCreate", 'pods "x" is forbidden: error looking up service account ns/default', kind="ReplicaSet"
+            )
+        ),
+    ],
+)
+def test_what_may_still_pass(seen):
+    assert certain_failure(seen) is None
+
+
+def test_a_late_failure_names_the_probe():
+    failing = "Readiness probe failed: Get http://10.0.0.1:8000/: context deadline exceeded"
+    failure = late_failure(state(event("Unhealthy", failing), pods=[pod()]), 120)
+    assert failure.rule == "probe-failing"
+    assert failure.message.startswith("pod chromadb-1 is not ready after 120 s: its readiness probe fails with: Get ")
+
+
+def test_a_late_failure_names_the_scheduler():
+    failure = late_failure(
+        state(event("FailedScheduling", "0/1 nodes are available: Insufficient cpu"), pods=[pod()]), 9
+    )
+    assert failure.rule == "not-ready"
+    assert "Insufficient cpu" in failure.message
+
+
+def test_a_late_failure_shows_the_last_state():
+    failure = late_failure(state(pods=[pod(state=waiting("ContainerCreating"))], workload=deployment()), 120)
+    assert failure.rule == "not-ready"
+    assert failure.message == (
+        "waited 120 s for ready pods; last seen: Deployment chromadb: 1 of 1 available; "
+        "pod chromadb-1: Running, not ready, chromadb ContainerCreating"
+    )
+
+
+def deployment(**status: int) -> dict[str, Any]:
+    counts = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "observedGeneration": 2}
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": "chromadb", "generation": 2},
+        "spec": {"replicas": status.pop("wanted", 1)},
+        "status": counts | status,
+    }
+
+
+@pytest.mark.parametrize(
+    ("workload", "pods", "ready"),
+    [
+        (None, [], False),
+        (deployment(), [pod(ready=True)], True),
+        (deployment(), [pod(ready=False)], False),
+        (deployment(observedGeneration=1), [pod(ready=True)], False),
+        (deployment(updatedReplicas=0), [pod(ready=True)], False),
+        (deployment(replicas=2), [pod(ready=True)], False),  # one of the old revision is left
+        (deployment(wanted=3), [pod(ready=True)], False),
+        (deployment(wanted=0, replicas=0, updatedReplicas=0, availableReplicas=0), [], True),
+        (deployment(wanted=0, replicas=0, updatedReplicas=0, availableReplicas=0), [pod()], False),
+    ],
+)
+def test_is_ready(workload, pods, ready):
+    assert is_ready(state(pods=pods, workload=workload)) is ready
+
+
+def test_describe_with_nothing_there():
+    assert describe(state()) == "the workload is not there"
