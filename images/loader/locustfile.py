@@ -8,12 +8,14 @@ time a request was DUE, errors included. Every request opens its own connection,
 per connection: a new replica gets its share at once.
 
 LOAD, a JSON object in the environment (chroma_qualify.load.generator.Plan): host, port, path, rate, seconds,
-dimensions, k, seed, timeout, in_flight.
+dimensions, vectors, k, seed, timeout, in_flight, of_capacity. With `of_capacity` (say 1.25) it first finds out, with
+a few clients in a closed loop, how many queries per second the server does, and plans that many times 1.25, at most
+`rate`: so the load fits the server on any machine, and the timetable is fixed before its first request all the same.
 
-Prints JSON lines: one `start`, then a `second` for each second of the timetable as soon as all its requests are
-answered or given up, at the end, or soon after SIGUSR1, one `end`. Latency and lag are histograms: {microseconds, three
-significant digits: count}, so that any span of seconds can be added up exactly. `lag` is how late this program itself
-was to send.
+Prints JSON lines: one `start` (or `unanswered`, if the server answers nothing), then a `second` for each second of the
+timetable as soon as all its requests are answered or given up, at the end, or soon after SIGUSR1, one `end`. Latency and
+lag are histograms: {microseconds, three significant digits: count}, so that any span of seconds can be added up exactly.
+`lag` is how late this program itself was to send.
 """
 
 import json
@@ -40,6 +42,8 @@ HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": "chroma-qualify-loader",  # the server logs it: so each replica's share can be counted
 }
+CALIBRATION = 3.0  # s
+CLIENTS = 4  # of the closed loop that finds the capacity
 BODIES = 64  # different query vectors; enough that the server answers none from a cache of one
 
 
@@ -56,6 +60,8 @@ class Plan:
         self.address = f"http://{socket.gethostbyname(self.host)}:{int(values['port'])}"
         self.dimensions = int(values.get("dimensions", 384))
         self.k = int(values.get("k", 10))
+        self.vectors = int(values.get("vectors", 1))
+        self.of_capacity = float(values.get("of_capacity", 0))
         self.seed = int(values.get("seed", 0))
         self.timeout = float(values.get("timeout", 5.0))
         self.in_flight = int(values.get("in_flight", 256))
@@ -64,14 +70,18 @@ class Plan:
         """Request bodies, made before the first request is due."""
         rng = random.Random(self.seed)  # noqa: S311 (vectors, no secrets)
         for _ in range(BODIES):
-            vector = [rng.gauss(0, 1) for _ in range(self.dimensions)]
-            length = math.sqrt(sum(value * value for value in vector))
             query = {
-                "query_embeddings": [[round(value / length, 6) for value in vector]],
+                "query_embeddings": [self.direction(rng) for _ in range(self.vectors)],
                 "n_results": self.k,
                 "include": ["distances"],
             }
             yield json.dumps(query)
+
+    def direction(self, rng: random.Random) -> list[float]:
+        """A random vector of length 1."""
+        vector = [rng.gauss(0, 1) for _ in range(self.dimensions)]
+        length = math.sqrt(sum(value * value for value in vector))
+        return [round(value / length, 6) for value in vector]
 
 
 def digits(seconds: float) -> int:
@@ -131,20 +141,27 @@ class Backend(FastHttpUser):
     @task
     def walk_timetable(self) -> None:
         """Send each request when it is due."""
-        total = round(PLAN.rate * PLAN.seconds)
         bodies = list(PLAN.bodies())
+        rate, capacity = PLAN.rate, None
+        if PLAN.of_capacity:
+            capacity = self.find_capacity(bodies)
+            if not capacity:
+                self.environment.runner.quit()
+                raise StopUser
+            rate = min(rate, round(PLAN.of_capacity * capacity, 1))
+        total = round(rate * PLAN.seconds)
         pool = Pool()
         seconds: dict[int, Second] = {}
         begin = time.perf_counter() + 0.2
-        say("start", wall=time.time() + 0.2, rate=PLAN.rate, seconds=PLAN.seconds, address=PLAN.address)
+        say("start", wall=time.time() + 0.2, rate=rate, capacity=capacity, seconds=PLAN.seconds, address=PLAN.address)
         for index in range(total):
             if STOP.is_set():
                 break
-            offset = index / PLAN.rate
+            offset = index / rate
             number = int(offset)
             if number not in seconds:
-                last = min(total, math.ceil((number + 1) * PLAN.rate))
-                seconds[number] = Second(number, last - math.ceil(number * PLAN.rate))
+                last = min(total, math.ceil((number + 1) * rate))
+                seconds[number] = Second(number, last - math.ceil(number * rate))
             wait = begin + offset - time.perf_counter()
             # Late: still let others run, or answers would wait for the whole backlog to be sent.
             gevent.sleep(max(wait, 0))
@@ -159,21 +176,41 @@ class Backend(FastHttpUser):
         self.environment.runner.quit()
         raise StopUser
 
+    def find_capacity(self, bodies: list[str]) -> float:
+        """Answers per second to a closed loop; 0, and a line that says why, if there are none."""
+        outcomes: Counter[str] = Counter()
+        begin = time.perf_counter()
+
+        def ask() -> None:
+            while time.perf_counter() - begin < CALIBRATION and not STOP.is_set():
+                outcomes[self.query(bodies[sum(outcomes.values()) % BODIES], PLAN.timeout)] += 1
+
+        gevent.joinall([gevent.spawn(ask) for _ in range(CLIENTS)])
+        answered = outcomes.pop("", 0)
+        if not answered:
+            say("unanswered", errors=outcomes, address=PLAN.address)
+        return round(answered / (time.perf_counter() - begin), 1)
+
     def send(self, second: Second, due: float, body: str) -> None:
         """Send one query and book its outcome, from the time it was due."""
         second.lag[digits(time.perf_counter() - due)] += 1
         second.sent += 1
-        error = "unknown"
+        error = self.query(body, due + PLAN.timeout - time.perf_counter(), due)
+        if error:
+            second.errors[error] += 1
+        second.latency[digits(time.perf_counter() - due)] += 1
+        second.close_one()
+
+    def query(self, body: str, timeout: float, due: float | None = None) -> str:
+        """Send one query on a connection of its own; name of the error, or ""."""
+        begin = time.perf_counter() if due is None else due
+        error = ""
         try:
-            left = due + PLAN.timeout - time.perf_counter()
-            with gevent.Timeout(max(left, 0.001)), self.client.post(
-                PLAN.path,
-                data=body,
-                name="query",
-                headers=HEADERS,
-                catch_response=True,
-            ) as response:  # fmt: skip
-                response.request_meta["response_time"] = (time.perf_counter() - due) * 1000
+            with (
+                gevent.Timeout(max(timeout, 0.001)),
+                self.client.post(PLAN.path, data=body, name="query", headers=HEADERS, catch_response=True) as response,
+            ):
+                response.request_meta["response_time"] = (time.perf_counter() - begin) * 1000
                 error = outcome(response)
                 if error:
                     response.failure(error)
@@ -183,10 +220,7 @@ class Backend(FastHttpUser):
             error = "timeout"
         except OSError as problem:
             error = type(problem).__name__
-        if error:
-            second.errors[error] += 1
-        second.latency[digits(time.perf_counter() - due)] += 1
-        second.close_one()
+        return error
 
 
 def outcome(response: ResponseContextManager) -> str:

@@ -14,10 +14,12 @@ from chroma_qualify.load.generator import Loader, Plan
 from chroma_qualify.load.scale import watch_scaling
 from chroma_qualify.workload import client
 from chroma_qualify.workload.audit import audit
-from chroma_qualify.workload.records import make_records
+from chroma_qualify.workload.records import Values, make_records
 
 RECORDS = 1_050  # past sync_threshold (1000): part of the index comes from its file, part from the write-ahead log
-RATE = 150.0  # 1/s; one server does 100 to 130 at its CPU limit, so it cannot but stay over the HPA's target
+OVERLOAD = 1.25  # times what one server does at its CPU limit (500m): 625m, between 2 and 4 replicas at 175m each
+RATE_AT_MOST = 400.0  # requests/s; keeps the loader from taking the CPU itself on a fast machine
+VECTORS = 8  # queries in a request: the server's work is to weigh more than the loader's
 LONGEST = 180  # s; the load ends by itself then
 UP_WITHIN = 100.0  # s; metrics every 15 s, HPA every 15 s, a start: 37 s were seen, twice that is the field's advice
 HARD_ERRORS = 0.01  # share of queries that a scaling may break; time-outs of the overloaded first server apart
@@ -27,11 +29,18 @@ def test_scale_out_and_back(deploy, chroma, report, run_dir, seed):
     deployed = deploy("autoscaling")
     server = chroma(deployed)
     collection = client.create_collection(server, "scale-out")
-    written = client.write(server, collection, make_records("s", RECORDS, first_value=seed * 10_000), batch=250)
+    written = client.write(server, collection, make_records("s", Values(seed).take(RECORDS)), batch=250)
     alone_until_here(deployed)
 
     evidence = run_dir / "load"
-    plan = Plan(collection=str(collection.id), rate=RATE, seconds=LONGEST, seed=seed)
+    plan = Plan(
+        collection=str(collection.id),
+        rate=RATE_AT_MOST,
+        seconds=LONGEST,
+        seed=seed,
+        vectors=VECTORS,
+        of_capacity=OVERLOAD,
+    )
     with Loader.start(deployed, plan) as loader:
         up = watch_scaling(deployed, hpa_max(deployed), timeout=UP_WITHIN)
         steady_from = loader.now()
@@ -54,11 +63,13 @@ def test_scale_out_and_back(deploy, chroma, report, run_dir, seed):
         if (seconds := up.last(what)) is not None:
             report.measure(f"up to {len(up.pods)}: last {what}", seconds, "s")
     report.measure("back to 1", down.steps[-1].seconds, "s")
-    report.measure("queries sent", whole.sent)
-    report.measure("queries failed or dropped", whole.failed)
+    report.measure("one server does", load.capacity or 0, "requests/s")
+    report.measure("load", load.rate or 0, "requests/s")
+    report.measure("requests sent", whole.sent)
+    report.measure("requests failed or dropped", whole.failed)
     if steady.seconds and not steady.latency_doubt():
-        report.measure("query p50, all replicas up", steady.latency.percentile(50) * 1000, "ms")
-        report.measure("query p99, all replicas up", steady.latency.percentile(99) * 1000, "ms")
+        report.measure("request p50, all replicas up", steady.latency.percentile(50) * 1000, "ms")
+        report.measure("request p99, all replicas up", steady.latency.percentile(99) * 1000, "ms")
     if (late := whole.lag.percentile(99)) is not None:
         report.measure("loader late p99", late * 1000, "ms")
     for pod, share in shares.items():
@@ -67,7 +78,7 @@ def test_scale_out_and_back(deploy, chroma, report, run_dir, seed):
 
 def alone_until_here(deployed):
     """The writes must have met one server only, or this scenario proves nothing about reads."""
-    pods = deployed.cluster.get_json("pods", "-n", deployed.namespace, "-l", selector(deployed))["items"]
+    pods = deployed.cluster.get_json("pods", "-n", deployed.namespace, "-l", deployed.candidate.label_selector)["items"]
     if len(pods) != 1:
         names = ", ".join(pod["metadata"]["name"] for pod in pods)
         raise UndecidedError(f"the HPA scaled out while the data was still being written ({names})")
@@ -113,10 +124,6 @@ def shares_by_replica(run_dir, deployed, pods):
             counts[pod] = log.read_text(errors="replace").count("chroma-qualify-loader")
     total = sum(counts.values())
     return {pod: round(count / total, 3) for pod, count in counts.items()} if total else {}
-
-
-def selector(deployed):
-    return ",".join(f"{key}={value}" for key, value in deployed.candidate.selector.items())
 
 
 def hpa_max(deployed):

@@ -11,7 +11,7 @@ import pytest
 
 from chroma_qualify.load.generator import Loader, Plan
 from chroma_qualify.workload import client
-from chroma_qualify.workload.records import make_records
+from chroma_qualify.workload.records import Values, make_records
 
 RECORDS = 5_000
 SECONDS = 20
@@ -29,7 +29,7 @@ def filled(module_deploy, seed):
     with open_forward(deployed.cluster, deployed.namespace, candidate.service, candidate.service_port) as way:
         server = client.connect(way.host, way.port)
         collection = client.create_collection(server, "load")
-        client.write(server, collection, make_records("l", RECORDS, first_value=seed * 10_000), batch=250)
+        client.write(server, collection, make_records("l", Values(seed).take(RECORDS)), batch=250)
         return deployed, str(collection.id)
 
 

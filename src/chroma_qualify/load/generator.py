@@ -17,7 +17,7 @@ import kubernetes.client
 
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment.apply import Deployed
-from chroma_qualify.errors import InfraError, UndecidedError
+from chroma_qualify.errors import CandidateError, InfraError, UndecidedError
 from chroma_qualify.load import inside, measured, peers
 
 TENANT = "default_tenant"
@@ -30,10 +30,12 @@ class Plan:
 
     Attributes:
         collection: id (UUID) of the collection to query.
-        rate: queries per second, evenly spaced.
+        rate: requests per second, evenly spaced.
         seconds: how long at most; `Loader.stop` ends it earlier.
         seed: of the query vectors.
         dimensions: of the collection; `k`: neighbours asked for.
+        vectors: queries in one request; more cost the server more and the loader hardly.
+        of_capacity: if not 0: send this many times what one closed loop found the server to do, at most `rate`.
         timeout: s from the due time until a query counts as failed.
         in_flight: queries that may be unanswered at once; beyond that they are dropped and counted as such.
     """
@@ -44,6 +46,8 @@ class Plan:
     seed: int
     dimensions: int = 384
     k: int = 10
+    vectors: int = 1
+    of_capacity: float = 0.0
     timeout: float = 5.0
     in_flight: int = 32
 
@@ -73,6 +77,7 @@ class Loader:
 
         Raises:
             UndecidedError: the policies admit no backend, so no user's load can be sent.
+            CandidateError: the server answers no query.
             InfraError: the pod does not get going.
         """
         peer = peers.backend(deployed.candidate)
@@ -149,6 +154,10 @@ class Loader:
         place = ["-n", self.pod.namespace, self.pod.name, "-c", self.pod.container]
         # It ends by itself once that many bytes came; the first line is shorter, and a line comes each second.
         done = self.pod.cluster.run_kubectl("logs", *place, "--follow", "--limit-bytes=300", timeout=timeout)
+        if '"kind": "unanswered"' in done.stdout:
+            raise CandidateError(
+                "queries-unanswered", "no query of a backend pod is answered", evidence=done.stdout.partition("\n")[0]
+            )
         if '"kind": "start"' not in done.stdout:
             raise InfraError("the loader did not begin to send", evidence=(done.stdout + done.stderr)[-600:])
 

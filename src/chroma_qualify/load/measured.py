@@ -136,6 +136,7 @@ class Load:
 
     Attributes:
         began: wall clock of second 0; None if it never began.
+        rate: requests per second of the timetable; `capacity`: what the server did in a closed loop, where asked.
         seconds: the complete seconds, in order.
         ended: its last line was there (nothing was cut off).
         said: lines that are not its report (its own complaints).
@@ -145,6 +146,8 @@ class Load:
     seconds: tuple[Second, ...]
     ended: bool
     said: tuple[str, ...] = ()
+    rate: float | None = None
+    capacity: float | None = None
 
     def span(self, start: float | None = None, end: float | None = None) -> Span:
         """The seconds that lie wholly between two wall clock times (None: no bound)."""
@@ -170,6 +173,8 @@ class Load:
 def parse(text: str) -> Load:
     """Read a loader's log; lines that are not its own are kept as `said`."""
     began: float | None = None
+    rate: float | None = None
+    capacity: float | None = None
     ended = False
     seconds: dict[int, Second] = {}
     said: list[str] = []
@@ -181,7 +186,7 @@ def parse(text: str) -> Load:
             said.append(line)
             continue
         if kind == "start":
-            began = float(entry["wall"])
+            began, rate, capacity = float(entry["wall"]), entry.get("rate"), entry.get("capacity")
         elif kind == "end":
             ended = True
         elif kind == "second" and began is not None:
@@ -195,7 +200,7 @@ def parse(text: str) -> Load:
                 latency=_histogram(entry["latency"]),
                 lag=_histogram(entry["lag"]),
             )
-    return Load(began, tuple(seconds[number] for number in sorted(seconds)), ended, tuple(said))
+    return Load(began, tuple(seconds[number] for number in sorted(seconds)), ended, tuple(said), rate, capacity)
 
 
 def _histogram(counts: Mapping[str, int]) -> Histogram:

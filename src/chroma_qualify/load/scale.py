@@ -64,6 +64,7 @@ def watch_scaling(deployed: Deployed, replicas: int, *, timeout: float) -> Scali
     begin = time.monotonic()
     steps: list[Step] = []
     seen: set[tuple[str, str]] = set()
+    known: set[str] = set()
 
     def note(what: str, key: str, detail: str) -> None:
         if (what, key) not in seen:
@@ -76,9 +77,9 @@ def watch_scaling(deployed: Deployed, replicas: int, *, timeout: float) -> Scali
         return any(item.status.desired_replicas == replicas for item in objects.values())
 
     def pods_met(pods: Mapping[str, Any]) -> bool:
-        for name in [key for what, key in seen if what == "created"]:
-            if name not in pods:
-                note("gone", name, name)
+        for name in known - pods.keys():
+            note("gone", name, name)
+        known.update(pods)
         for name, pod in pods.items():
             note("created", name, name)
             if pod.spec.node_name:
@@ -87,7 +88,6 @@ def watch_scaling(deployed: Deployed, replicas: int, *, timeout: float) -> Scali
                 note("ready", name, name)
         return len(pods) == replicas and all(map(inside.is_ready, pods.values()))
 
-    selector = ",".join(f"{key}={value}" for key, value in deployed.candidate.selector.items())
     name = hpa["metadata"]["name"]
     with deployed.cluster.api_client() as api, deployed.cluster.api_client() as other, ThreadPoolExecutor(1) as pool:
         wanting = pool.submit(
@@ -108,7 +108,7 @@ def watch_scaling(deployed: Deployed, replicas: int, *, timeout: float) -> Scali
                 timeout=timeout,
                 describe=inside.describe,
                 namespace=deployed.namespace,
-                label_selector=selector,
+                label_selector=deployed.candidate.label_selector,
             )
             wanting.result()
         except WaitTimeoutError as error:
