@@ -13,9 +13,9 @@ a few clients in a closed loop, how many queries per second the server does, and
 `rate`: so the load fits the server on any machine, and the timetable is fixed before its first request all the same.
 
 Prints JSON lines: one `start` (or `unanswered`, if the server answers nothing), then a `second` for each second of the
-timetable as soon as all its requests are answered or given up, at the end, or soon after SIGUSR1, one `end`. Latency and
-lag are histograms: {microseconds, three significant digits: count}, so that any span of seconds can be added up exactly.
-`lag` is how late this program itself was to send.
+timetable as soon as all its requests are answered or given up, at the end, or soon after SIGUSR1, one `end`. Latency
+and lag are histograms: {microseconds, three significant digits: count}, so that any span of seconds can be added up
+exactly. `lag` is how late this program itself was to send.
 """
 
 import json

@@ -132,7 +132,8 @@ def look_from_node(deployed, pod):
 
 
 SHELL_LOOK = r"""
-pid=$(crictl inspect --output go-template --template '{{.info.pid}}' "$1") || exit 1
+pid=$(ctr -n k8s.io tasks ls | awk -v id="$1" '$1 == id {print $2}')
+[ -n "$pid" ] || { echo "no task $1" >&2; exit 1; }
 uid=$(awk '/^Uid:/{print $2}' /proc/$pid/status)
 gid=$(awk '/^Gid:/{print $2}' /proc/$pid/status)
 space=$(readlink /proc/$pid/ns/pid)
