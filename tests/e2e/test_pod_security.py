@@ -7,9 +7,9 @@ init in front of it alone): every process of the container must be as promised.
 import json
 
 import pytest
-from chroma_qualify.deployment.apply import ready_pods
 
 from chroma_qualify.cluster.model import run as run_program
+from chroma_qualify.deployment.apply import ready_pods
 from chroma_qualify.errors import UndecidedError
 
 LOOK = r"""
