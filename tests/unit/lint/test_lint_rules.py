@@ -161,23 +161,33 @@ def test_good_scraping(objects):
     assert findings("scrape-not-metrics", [workload(containers=[container(), EXPORTER]), *objects]) == []
 
 
-def test_match_expressions_are_understood():
-    takes = {
-        "matchExpressions": [
-            {"key": "tier", "operator": "In", "values": ["db"]},
-            {"key": "x", "operator": "DoesNotExist"},
-        ]
-    }
-    leaves = {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["db"]}]}
-    for selector, count in ((takes, 1), (leaves, 0)):
-        watch = monitor(port="web")
-        watch["spec"]["selector"] = selector
-        assert len(findings("scrape-not-metrics", [workload(), service(), watch])) == count
+@pytest.mark.parametrize(
+    ("key", "operator", "values", "taken"),
+    [
+        ("tier", "In", ["web", "db"], True),
+        ("tier", "In", ["web"], False),
+        ("none", "In", ["db"], False),
+        ("tier", "NotIn", ["db"], False),
+        ("none", "NotIn", ["db"], True),
+        ("tier", "NotIn", ["web"], True),
+        ("tier", "Exists", None, True),
+        ("none", "Exists", None, False),
+        ("tier", "DoesNotExist", None, False),
+        ("none", "DoesNotExist", None, True),
+        ("tier", "Gt", ["1"], False),
+    ],
+)
+def test_match_expressions_are_understood(key, operator, values, taken):
+    watch = monitor(port="web")
+    watch["spec"]["selector"] = {"matchExpressions": [{"key": key, "operator": operator, "values": values}]}
+    assert len(findings("scrape-not-metrics", [workload(), service(), watch])) == taken
 
 
 # --- two-servers-one-volume
 
 RULE = "two-servers-one-volume"
+STORE = {"name": "store", "mountPath": "/data"}
+SCRATCH = {"name": "scratch", "mountPath": "/tmp"}
 
 
 @pytest.mark.parametrize(
@@ -239,6 +249,28 @@ OWN_VOLUME = {"volumes": [{"name": "store", "emptyDir": {}}, {"name": "scratch",
         pytest.param(
             [
                 workload(
+                    spec={"replicas": 3}, containers=[container(volumeMounts=[{**STORE, "readOnly": True}, SCRATCH])]
+                )
+            ],
+            id="mounted read-only",
+        ),
+        pytest.param(
+            [
+                workload(
+                    spec={"replicas": 3},
+                    pod={
+                        "volumes": [
+                            {"name": "store", "persistentVolumeClaim": {"claimName": "store", "readOnly": True}},
+                            {"name": "scratch", "emptyDir": {}},
+                        ]
+                    },
+                )
+            ],
+            id="a read-only claim",
+        ),
+        pytest.param(
+            [
+                workload(
                     "StatefulSet",
                     spec={"replicas": 3, "volumeClaimTemplates": [{"metadata": {"name": "store"}}]},
                     pod={"volumes": [{"name": "scratch", "emptyDir": {}}]},
@@ -275,6 +307,10 @@ def utilization(resource="memory", **more):
 
 CPU_ONLY = container(resources={"requests": {"cpu": "1", "memory": None}})
 SIDE = {"name": "proxy", "image": "envoy:1"}
+OF_ONE = {
+    "type": "ContainerResource",
+    "containerResource": {"name": "cpu", "container": "db", "target": {"averageUtilization": 70}},
+}
 
 
 @pytest.mark.parametrize(
@@ -286,19 +322,7 @@ SIDE = {"name": "proxy", "image": "envoy:1"}
         ([container(resources=None)], hpa(1, metrics=[], targetCPUUtilizationPercentage=70), "cpu"),
         (
             [container(), SIDE],
-            hpa(
-                1,
-                metrics=[
-                    {
-                        "type": "ContainerResource",
-                        "containerResource": {
-                            "name": "cpu",
-                            "container": "proxy",
-                            "target": {"averageUtilization": 70},
-                        },
-                    }
-                ],
-            ),
+            hpa(1, metrics=[merge(OF_ONE, {"containerResource": {"container": "proxy"}})]),
             "proxy",
         ),
     ],
@@ -331,6 +355,7 @@ LIMIT_RANGE = {
             [hpa(1, metrics=[{"type": "Resource", "resource": {"name": "memory", "target": {"averageValue": "1Gi"}}}])],
             id="an absolute value needs none",
         ),
+        pytest.param([container(), SIDE], [hpa(1, metrics=[OF_ONE])], id="asks for one container only"),
         pytest.param([CPU_ONLY], [hpa(1, target="web", metrics=[utilization()])], id="another workload's"),
     ],
 )
@@ -339,8 +364,6 @@ def test_good_requests(containers, others):
 
 
 # --- no-writable-tmp
-
-STORE = {"name": "store", "mountPath": "/data"}
 
 
 @pytest.mark.parametrize(
@@ -356,6 +379,12 @@ STORE = {"name": "store", "mountPath": "/data"}
         ),
         pytest.param(container(volumeMounts=[STORE, {"name": "scratch", "mountPath": "/tmpfs"}]), id="a name alike"),
         pytest.param(container(volumeMounts=[STORE, {"name": "conf", "mountPath": "/tmp"}]), id="a ConfigMap"),
+        pytest.param(
+            container(
+                volumeMounts=[{"name": "scratch", "mountPath": "/var"}, {"name": "conf", "mountPath": "/var/tmp"}]
+            ),
+            id="a ConfigMap inside a writable mount",
+        ),
         pytest.param(
             container(volumeMounts=[STORE], env=[{"name": "TMPDIR", "value": "/scratch"}]), id="TMPDIR not mounted"
         ),
