@@ -10,8 +10,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import chromadb.errors
+
 from chroma_qualify.checks import answers, recall
-from chroma_qualify.findings import Finding
+from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.workload import client
 from chroma_qualify.workload.records import vectors
 
@@ -48,11 +50,15 @@ def audit(collection: Any, expected: Mapping[str, int]) -> Audit:  # noqa: ANN40
         expected: id to value of every live record: acknowledged, not deleted.
 
     Returns:
-        The figures and the findings (`lost-store`, `lost-index`, `wrong-value`, `duplicate`, `phantom`, `low-recall`).
+        The figures and the findings (`lost-store`, `lost-index`, `wrong-value`, `duplicate`, `phantom`,
+        `low-recall`, and `read-failed` when the server cannot read the collection at all).
     """
     name: str = collection.name
     ids = list(expected)
-    store = client.read_store(collection)
+    try:
+        store = client.read_store(collection)
+    except chromadb.errors.InternalError as error:
+        return Audit(name, len(ids), 0, 0, 0, (_read_failed(name, "get", error),))
     index = client.read_index(collection, ids)
     known = [(row, id_) for row, id_ in enumerate(index.ids) if id_ in expected]
     right = vectors([expected[id_] for _, id_ in known])
@@ -67,13 +73,38 @@ def audit(collection: Any, expected: Mapping[str, int]) -> Audit:  # noqa: ANN40
     ]
     found = 0
     if index.ids:  # an index that cannot be read cannot be queried: that is `lost-index` already
-        own = list(client.query(collection, vectors(list(expected.values())), _K))
-        found = sum(id_ in answer for id_, answer in zip(ids, own, strict=True))
-        findings += answers.duplicates(own, collection=name)
-        findings += answers.phantoms(ids, (id_ for answer in own for id_ in answer), collection=name)
-        there = frozenset(index.ids)  # a lost record is no miss of the search
-        reachable = [(id_, answer) for id_, answer in zip(ids, own, strict=True) if id_ in there]
-        share = sum(id_ in answer for id_, answer in reachable) / max(1, len(reachable))
-        what = f"the share of {len(reachable)} indexed records that a query with their own embedding finds"
-        findings += recall.low_recall(share, OWN_RECALL, what, collection=name)
+        found, more = _by_own_vector(collection, expected, frozenset(index.ids))
+        findings += more
     return Audit(name, len(ids), len(set(store.ids)), len(set(index.ids)), found, tuple(findings))
+
+
+def _by_own_vector(
+    collection: Any,  # noqa: ANN401
+    expected: Mapping[str, int],
+    indexed: frozenset[str],
+) -> tuple[int, list[Finding]]:
+    """Query for each record with its own embedding: how many were found, and what is wrong with the answers."""
+    name: str = collection.name
+    try:
+        own = list(client.query(collection, vectors(list(expected.values())), _K))
+    except chromadb.errors.InternalError as error:
+        return 0, [_read_failed(name, "query", error)]
+    hits = [id_ for id_, answer in zip(expected, own, strict=True) if id_ in answer]
+    share = len(indexed.intersection(hits)) / len(indexed)  # a lost record is no miss of the search
+    what = f"the share of {len(indexed)} indexed records that a query with their own embedding finds"
+    return len(hits), [
+        *answers.duplicates(own, collection=name),
+        *answers.phantoms(expected, (id_ for answer in own for id_ in answer), collection=name),
+        *recall.low_recall(share, OWN_RECALL, what, collection=name),
+    ]
+
+
+def _read_failed(collection: str, how: str, error: Exception) -> Finding:
+    return Finding(
+        "read-failed",
+        Severity.FAIL,
+        f"`{how}` fails with an internal error of the server (collection {collection})",
+        evidence=str(error),
+        remedy="restore the volume from a backup, or write the records again into a new collection",
+        collection=collection,
+    )

@@ -129,3 +129,18 @@ def test_two_servers_on_one_directory_lose_vectors_and_the_audit_says_which(loca
     assert len(lost) == 1
     assert f"{2400 - result.indexed} of 2400" in lost[0].message
     assert "Error finding id" in lost[0].evidence
+
+
+def test_an_unreadable_index_is_a_finding_not_a_crash(local_server):
+    chroma = local_server.client()
+    collection = client.create_collection(chroma, "broken")
+    expected = client.write(chroma, collection, make_records("r", values.take(1000)), batch=500)
+    local_server.stop()
+    (pickle,) = (local_server.directory / "data").glob("*/index_metadata.pickle")
+    pickle.write_bytes(pickle.read_bytes()[:100])
+    local_server.start()
+    result = audit(local_server.client().get_collection("broken", embedding_function=None), expected)
+    rules = {finding.rule for finding in result.findings}
+    assert rules
+    assert rules <= {"read-failed", "lost-index"}
+    assert all(finding.evidence for finding in result.findings)
