@@ -33,7 +33,7 @@ class Watcher:
         kind: `Pod`, `Event`…, put into the objects, as the API server leaves it out of lists.
         list_call: a list method of the kubernetes client.
         seen: called on the watcher's thread.
-        gap: told on the same thread that the API server could not be watched, and why; once per gap.
+        gap: told on the same thread why the API server can no longer be watched, and None when it can again.
         arguments: passed to `list_call`, e.g. `namespace=`.
     """
 
@@ -43,7 +43,7 @@ class Watcher:
         list_call: Callable[..., Any],
         seen: Seen,
         *,
-        gap: Callable[[str], None] = lambda _: None,
+        gap: Callable[[str | None], None] = lambda _: None,
         **arguments: Any,  # noqa: ANN401 (passed through to the generated client)
     ) -> None:
         self._kind = kind
@@ -77,7 +77,9 @@ class Watcher:
         while not self._closing.is_set():
             try:
                 version = self._list()
-                in_gap = False
+                if in_gap:
+                    in_gap = False
+                    self._gap(None)
                 while not self._closing.is_set():
                     version = self._watch(version)
             except _Gone as error:

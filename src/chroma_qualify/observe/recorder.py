@@ -31,7 +31,8 @@ class Observer:
 
     Whole-cluster watchers see every object; of those in a namespace only the followed ones' are written. A line:
     `{"time": ns since start, "kind", "event": "ADDED|MODIFIED|DELETED", "namespace", "name", …}` with the fields of
-    `summary.fields`. The first line has the wall clock's time; a `Gap` line says when the API server was away.
+    `summary.fields`. The first line has the wall clock's time; between `Gap` lines with the events BEGIN and END
+    the API server was away, and what happened is known only from what it left.
     """
 
     def __init__(self, cluster: Cluster, run_dir: Path, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -49,6 +50,7 @@ class Observer:
         self._lock = threading.Lock()
         self._followed: set[str] = set()
         self._objects: dict[str, KubeObject] = {}  # by uid: what is there, followed or not
+        self._away: set[str] = set()  # kinds whose watch is broken
         self._written: dict[str, Fields] = {}  # by uid
         self._logs: dict[tuple[str, str], ContainerLog] = {}  # by pod uid and container
         self._api = cluster.api_client()
@@ -115,8 +117,17 @@ class Observer:
         }
         return [Watcher(kind, call, self._seen, gap=functools.partial(self._gap, kind)) for kind, call in calls.items()]
 
-    def _gap(self, kind: str, why: str) -> None:
-        self._write({"kind": "Gap", "event": f"watch {kind} broke", "reason": " ".join(why.split())[:200]})
+    def _gap(self, kind: str, why: str | None) -> None:
+        """The API server went away or came back; the first watcher to see the one, the last to see the other, tell."""
+        with self._lock:
+            before = len(self._away)
+            if why is None:
+                self._away.discard(kind)
+            else:
+                self._away.add(kind)
+            if (before == 0) != (not self._away):
+                event = "BEGIN" if self._away else "END"
+                self._write_locked({"kind": "Gap", "event": event, "reason": " ".join((why or "").split())[:200]})
 
     def _seen(self, change: str, item: KubeObject) -> None:
         with self._lock:
