@@ -13,7 +13,7 @@ help:
 	@echo '  make test    unit tests; no engine and no cluster (seconds)'
 	@echo '  make load    the load scenarios of tests/load on a cluster of their own'
 	@echo '  make lint    ruff, mypy, import-linter, zizmor, actionlint'
-	@echo '  make setup   .venv from requirements.lock (175 MB downloaded, 620 MB installed, 1 min; then at once)'
+	@echo '  make setup   .venv from requirements.lock (220 MB downloaded, 620 MB installed; then at once)'
 	@echo '  make images  the images that a cluster needs (built only when their definition changed)'
 	@echo '  make up      a cluster that stays; prints how to reach it'
 	@echo '  make down    delete it'
@@ -35,11 +35,7 @@ help:
 setup:
 	@scripts/setup
 
-images: setup
-	@.venv/bin/python -m chroma_qualify.cluster.images ensure --mode "$${IMAGES:-auto}" \
-	    $${K8S_VERSION:+--k8s-version "$$K8S_VERSION"} $${CHROMA_VERSION:+--chroma-version "$$CHROMA_VERSION"}
-
-e2e load up down clean:
+e2e load images up down clean:
 	@scripts/qualify $@
 
 test: setup

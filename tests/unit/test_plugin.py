@@ -177,7 +177,6 @@ def test_it(run_dir, seed):
     )
     assert result.ret == 0
     assert verdict["seed"] == 7
-    assert verdict["versions"]["chroma"]
 
 
 def test_the_times_of_what_came_before_are_in_the_verdict(qualify, monkeypatch):
@@ -286,6 +285,110 @@ def test_the_options_of_pytest_kind_are_there_with_and_without_it(qualify, monke
         "--cluster-name=x",
     )
     assert result.ret == 0
+
+
+@pytest.fixture
+def manifests(tmp_path) -> Path:
+    """A candidate of plain YAML files, for which no kubectl is needed: our own base."""
+    base = Path(__file__).parents[2] / "manifests" / "base"
+    place = tmp_path / "candidate"
+    place.mkdir()
+    for name in ("deployment", "service", "pvc", "configmap"):
+        (place / f"{name}.yaml").write_text((base / f"{name}.yaml").read_text())
+    return place
+
+
+def with_manifests(directory: Path) -> tuple[str, ...]:
+    return (f"--manifests={directory}", "--kind-kubectl-bin=/bin/true")
+
+
+def test_the_candidate_is_linted_before_anything_starts(qualify, manifests):
+    result, verdict = qualify(
+        """
+import json
+def test_it(run_dir):
+    plan = json.loads((run_dir / "plan.json").read_text())
+    assert plan["digest"] and plan["manifests"].endswith("candidate")
+    assert plan["versions"]["chroma"].startswith("chromadb/chroma:")
+""",
+        *with_manifests(manifests),
+    )
+    assert result.ret == 0
+    assert [(s["name"], s["outcome"]) for s in verdict["scenarios"]] == [("lint", "pass"), ("inner::it", "pass")]
+
+
+def test_what_the_linter_finds_fails_the_run_which_goes_on(qualify, manifests):
+    deployment = manifests / "deployment.yaml"
+    deployment.write_text(deployment.read_text().replace("/api/v2/", "/api/v1/"))
+    result, verdict = qualify("def test_it(): pass", *with_manifests(manifests))
+    assert result.ret == 1
+    assert verdict["scenarios"][0]["outcome"] == "fail"
+    assert verdict["scenarios"][1]["outcome"] == "pass"
+    assert {finding["scenario"] for finding in verdict["findings"]} == {"lint"}
+    assert any("410" in finding["message"] + finding["evidence"] for finding in verdict["findings"])
+
+
+def test_a_scenario_without_its_feature_is_told_and_skipped(qualify, manifests):
+    result, verdict = qualify(
+        "def test_it(candidate): candidate('autoscaling')\ndef test_next(candidate): assert candidate().service",
+        *with_manifests(manifests),
+    )
+    assert result.ret == 0
+    assert verdict["scenarios"][1]["reason"] == "the candidate has no HorizontalPodAutoscaler"
+
+
+def test_a_candidate_that_never_got_ready_is_not_waited_for_again(qualify, manifests):
+    result, verdict = qualify(
+        """
+from chroma_qualify.errors import CandidateError
+from chroma_qualify.plugin.hooks import CANDIDATES
+def test_first(candidate, request):
+    error = CandidateError("not-ready", "the probe is answered with 410")
+    request.config.stash[CANDIDATES].not_ready(candidate(), error)
+    raise error
+def test_second(candidate): candidate()
+""",
+        *with_manifests(manifests),
+    )
+    assert result.ret == 1
+    assert rules(verdict) == [("not-ready", "fail")]
+    assert verdict["scenarios"][2]["reason"] == "the candidate never got ready: the probe is answered with 410"
+
+
+def test_a_candidate_that_was_ready_once_is_tried_again(qualify, manifests):
+    _, verdict = qualify(
+        """
+from chroma_qualify.errors import CandidateError
+from chroma_qualify.plugin.hooks import CANDIDATES
+def test_first(candidate, request):
+    known = request.config.stash[CANDIDATES]
+    known.ready(candidate())
+    known.not_ready(candidate(), CandidateError("not-ready", "out of memory"))
+def test_second(candidate): candidate()
+""",
+        *with_manifests(manifests),
+    )
+    assert [scenario["outcome"] for scenario in verdict["scenarios"]] == ["pass", "pass", "pass"]
+
+
+def test_an_asked_version_overrules_the_manifests(qualify, manifests):
+    _, verdict = qualify("def test_it(): pass", *with_manifests(manifests), "--chroma-version=1.4.0")
+    assert verdict["versions"]["chroma"] == "chromadb/chroma:1.4.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("kind: [", "deployment.yaml"), ("kind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n", "Chroma")],
+)
+def test_manifests_that_are_none_end_with_2(qualify, manifests, text, sentence):
+    for file in manifests.iterdir():
+        file.unlink()
+    (manifests / "deployment.yaml").write_text(text)
+    result, verdict = qualify("def test_it(): pass", *with_manifests(manifests))
+    assert result.ret == 2
+    assert sentence in result.stderr.str()
+    assert "Traceback" not in result.stderr.str()
+    assert verdict is None
 
 
 def test_collect_only_makes_nothing(qualify):

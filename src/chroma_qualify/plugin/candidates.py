@@ -9,7 +9,7 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
-from chroma_qualify.cluster.kind import kubectl_path
+from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.render import load_candidate
 from chroma_qualify.errors import CandidateError, UsageError
@@ -48,12 +48,18 @@ class Candidates:
             if not directory.is_dir():
                 known = ", ".join(sorted(path.name for path in self._overlays.glob("*") if path.is_dir()))
                 raise UsageError(f"there is no topology {topology}", remedy=f"known are: {known or 'none'}")
-            candidate = load_candidate(directory, kubectl_path(self._options.kubectl))
-            if self._options.chroma_version_asked:
+            candidate = load_candidate(directory, self._kubectl())
+            if self._options.chroma_version:
                 objects = with_chroma_version(candidate.objects, candidate.container, self._options.chroma_version)
-                candidate = Candidate.from_objects(objects, directory)
+                candidate = Candidate.from_objects(objects, directory, kubectl=candidate.kubectl)
             self._loaded[directory] = candidate
         return self._loaded[directory]
+
+    def _kubectl(self) -> Path:
+        options = self._options
+        if options.kubectl:
+            return options.kubectl
+        return find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None).kubectl
 
     def why_not(self, candidate: Candidate, topology: str) -> str:
         """Why a scenario for this topology cannot run on this candidate, or ""."""
@@ -84,3 +90,9 @@ def with_chroma_version(objects: Sequence[KubeObject], container: str, version: 
                 head, _, tail = repository.rpartition("/")
                 spec["image"] = f"{head}{'/' if head else ''}{tail.partition(':')[0]}:{version}"
     return tuple(changed)
+
+
+def chroma_image(candidate: Candidate) -> str:
+    """The image that the candidate names for Chroma."""
+    containers = candidate.deployment["spec"]["template"]["spec"]["containers"]
+    return next((str(item.get("image", "")) for item in containers if item.get("name") == candidate.container), "")

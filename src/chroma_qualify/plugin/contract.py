@@ -40,7 +40,7 @@ class KindContract:
 
     def load_docker_image(self, docker_image: str) -> None:
         """Make an image of the local Docker known to the cluster."""
-        load_images(self._cluster, [docker_image])
+        load_images(self._cluster, (docker_image,))
 
     @contextlib.contextmanager
     def port_forward(self, service_or_pod_name: str, remote_port: int, *args: str) -> Iterator[int]:

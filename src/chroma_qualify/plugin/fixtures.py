@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.cluster.kind import ClusterConfig, ephemeral_cluster
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.deployment.apply import Deployed, apply, create_namespace, delete_namespace, wait_ready
@@ -27,6 +30,7 @@ from chroma_qualify.observe.recorder import Observer
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY
 from chroma_qualify.plugin.hooks import CANDIDATES, RUN
 from chroma_qualify.plugin.run import Run, ScenarioState
+from chroma_qualify.report.console import how_to_reach
 from chroma_qualify.report.verdict import Measure
 
 _CREATE_USUALLY = 40  # seconds, on 2 cores
@@ -107,15 +111,20 @@ def cluster(run: Run) -> Iterator[Cluster]:
         if isinstance(error, InfraError) or not isinstance(error, QualifyError):
             raise
         raise InfraError(error.message, remedy=error.remedy, evidence=error.evidence) from error
-    run.say(f"cluster {cluster.name}: ready")
     try:
+        run.versions["kubernetes"] = _server_version(cluster)
+        images = find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None)
+        run.images = images.source.value
+        run.say(f"cluster {cluster.name}: ready")
         yield cluster
     finally:
         run.say(f"cluster {cluster.name}: {'kept' if options.keep else 'deleting'}")
         with run.part("teardown"):
             life.__exit__(None, None, None)
     if options.keep:
-        run.say(f"reach it with: kubectl --kubeconfig {cluster.kubeconfig} get pods -A (delete it: make down)")
+        sandboxed = "chroma-qualify" in os.environ.get("DOCKER_HOST", "")
+        run.say(f"look at it:  {how_to_reach(cluster.kubeconfig, cluster.kubectl, sandboxed=sandboxed)}")
+        run.say("delete it:   make down")
 
 
 @pytest.fixture(scope="session")
@@ -189,6 +198,12 @@ def chroma(forward: Callable[[Deployed], Forward]) -> Callable[..., Any]:
 def report(run: Run, request: pytest.FixtureRequest) -> Report:
     """Soft findings and measures of this scenario."""
     return Report(run.scenario(request.node.nodeid))
+
+
+def _server_version(cluster: Cluster) -> str:
+    """What the API server says of itself, e.g. `1.37.2`."""
+    told = json.loads(cluster.run_kubectl("version", "--output=json").stdout)
+    return str(told["serverVersion"]["gitVersion"]).removeprefix("v")
 
 
 def _candidate_loader(request: pytest.FixtureRequest) -> Callable[[str], Candidate]:

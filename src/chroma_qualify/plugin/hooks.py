@@ -17,7 +17,7 @@ import pytest
 
 from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.lint import lint_objects
-from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates
+from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
 from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
 from chroma_qualify.plugin.run import Run, ScenarioState
@@ -99,7 +99,8 @@ def _start(session: pytest.Session, run: Run) -> None:
     candidate = session.config.stash[CANDIDATES].load(DEFAULT_TOPOLOGY) if needs_manifests else None
     # The digest of a topology that a scenario chooses is not the run's.
     digest = candidate.digest if candidate and run.options.manifests else ""
-    run.start([item.nodeid for item in session.items], digest=digest)
+    versions = {"chroma": chroma_image(candidate)} if candidate else {}
+    run.start([item.nodeid for item in session.items], digest=digest, versions=versions)
     run.say(f"run {run.id}: {len(session.items)} scenarios, seed {run.options.seed}, evidence in {run.directory}")
     if candidate is not None:
         begin = time.monotonic()

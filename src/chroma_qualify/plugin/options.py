@@ -17,8 +17,6 @@ import pytest
 from chroma_qualify.errors import UsageError
 
 IMAGE_MODES = ("auto", "registry", "packages")
-CHROMA_VERSION = "1.5.9"
-K8S_VERSION = "1.37.2"
 _KIND_PLUGIN = "pytest-kind"
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 
@@ -32,7 +30,8 @@ class Options:
         run_dir: where to write this run; None: a new directory under runs/.
         seed: reproduces the data of the run.
         nodes: nodes of the cluster, the control plane included.
-        chroma_version: e.g. "1.5.9"; `chroma_version_asked`: it overrules what the manifests say.
+        chroma_version: e.g. "1.5.9", and then it overrules what the manifests say; "" if none was asked for.
+        k8s_version: e.g. "1.37.2"; "" for the default.
         cluster_name: None: a unique one.
     """
 
@@ -41,7 +40,6 @@ class Options:
     seed: int
     nodes: int
     chroma_version: str
-    chroma_version_asked: bool
     k8s_version: str
     images: str
     cluster_name: str | None
@@ -57,8 +55,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption("--run-dir", metavar="DIR", help="Where this run is written (default: a new one under runs/)")
     group.addoption("--seed", metavar="N", help="Reproduces the data of a run (default: random, printed)")
     group.addoption("--nodes", metavar="N", default="1", help="Nodes of the cluster (default: 1, the control plane)")
-    group.addoption("--chroma-version", metavar="V", help=f"Version of Chroma (default: {CHROMA_VERSION})")
-    group.addoption("--k8s-version", metavar="V", help=f"Version of Kubernetes (default: {K8S_VERSION})")
+    group.addoption("--chroma-version", metavar="V", help="Version of Chroma (default: images.toml's)")
+    group.addoption("--k8s-version", metavar="V", help="Version of Kubernetes (default: images.toml's)")
     group.addoption("--images", metavar="MODE", default="auto", help=f"One of {', '.join(IMAGE_MODES)} (default: auto)")
     if not _registered_by_pytest_kind(pluginmanager):
         group.addoption("--cluster-name", default=None, help="Name of the kind cluster (default: a unique one)")
@@ -81,15 +79,13 @@ def parse_options(config: pytest.Config) -> Options:
     if images not in IMAGE_MODES:
         raise UsageError(f"--images {images} is none of {', '.join(IMAGE_MODES)}")
     name = config.getoption("cluster_name")
-    chroma_version = config.getoption("chroma_version")
     return Options(
         manifests=manifests,
         run_dir=config.invocation_params.dir / run_dir if run_dir else None,
         seed=_number(config.getoption("seed"), "--seed", least=0) if config.getoption("seed") else secrets.randbits(31),
         nodes=_number(config.getoption("nodes"), "--nodes", least=1),
-        chroma_version=_version(chroma_version or CHROMA_VERSION, "--chroma-version"),
-        chroma_version_asked=bool(chroma_version),
-        k8s_version=_version(config.getoption("k8s_version") or K8S_VERSION, "--k8s-version"),
+        chroma_version=_version(config.getoption("chroma_version"), "--chroma-version"),
+        k8s_version=_version(config.getoption("k8s_version"), "--k8s-version"),
         images=images,
         cluster_name=None if name == _KIND_PLUGIN else name,  # that one is pytest-kind's default
         keep=bool(config.getoption("keep_cluster")),
@@ -129,7 +125,9 @@ def _number(given: str | None, option: str, *, least: int) -> int:
     return number
 
 
-def _version(given: str, option: str) -> str:
+def _version(given: str | None, option: str) -> str:
+    if not given:
+        return ""
     if not _VERSION.fullmatch(given.removeprefix("v")):
         raise UsageError(f"{option} {given} is not a version like 1.5.9")
     return given.removeprefix("v")

@@ -11,11 +11,12 @@ import datetime
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.plugin.options import Options
+from chroma_qualify.report.junit import write_junit
 from chroma_qualify.report.verdict import Measure, Outcome, Part, RunResult, ScenarioResult, judge, outcome_of
 from chroma_qualify.report.write import Plan, write_plan, write_verdict
 
@@ -52,6 +53,7 @@ class Run:
     Attributes:
         id: name of the run, unique.
         directory: the run directory; exists once `start` was called.
+        versions: what runs, as far as it is known; `images`: where its images came from.
         result: what it ended with, once `finish` was called.
     """
 
@@ -62,6 +64,8 @@ class Run:
         self.directory = options.run_dir or runs / self.id
         self.started = False
         self.result: RunResult | None = None
+        self.versions: dict[str, str] = {}
+        self.images = options.images
         self._in_runs = options.run_dir is None
         self._say = say
         self._begin = time.monotonic()
@@ -71,8 +75,9 @@ class Run:
         self._findings: list[Finding] = []
         self._raised: list[BaseException] = []
 
-    def start(self, scenarios: Sequence[str], *, digest: str) -> None:
+    def start(self, scenarios: Sequence[str], *, digest: str, versions: Mapping[str, str]) -> None:
         """Make the run directory and write plan.json; `scenarios` are pytest's node ids, in order."""
+        self.versions = dict(versions)
         self.directory.mkdir(parents=True, exist_ok=True)
         options = self.options
         self._states = {node_id: ScenarioState(scenario_name(node_id)) for node_id in scenarios}
@@ -80,10 +85,16 @@ class Run:
             run_id=self.id,
             manifests=str(options.manifests or ""),
             digest=digest,
-            versions={"chroma": options.chroma_version, "kubernetes": options.k8s_version},
+            versions=versions,
             seed=options.seed,
             scenarios=tuple(state.name for state in self._states.values()),
-            options={"images": options.images, "nodes": options.nodes, "keep": options.keep},
+            options={
+                "images": options.images,
+                "nodes": options.nodes,
+                "keep": options.keep,
+                "k8s_version": options.k8s_version or "default",
+                "chroma_version": options.chroma_version or "as the manifests say",
+            },
         )
         write_plan(self._plan, self.directory)
         if self._in_runs:
@@ -140,7 +151,7 @@ class Run:
         self._findings.append(finding)
 
     def finish(self, *, interrupted: bool) -> RunResult:
-        """Judge the run and write verdict.json."""
+        """Judge the run and write verdict.json and junit.xml."""
         for state in self._states.values():
             if not state.findings and not state.seconds and not state.reason:
                 state.reason = "the run was interrupted" if interrupted else "the run ended before it"
@@ -158,13 +169,14 @@ class Run:
             findings=findings,
             scenarios=scenarios,
             parts=tuple(self._parts),
-            versions=plan.versions if plan else {},
+            versions=self.versions,
             seed=self.options.seed,
-            images=self.options.images,
+            images=self.images,
             manifests=plan.manifests if plan else "",
             digest=plan.digest if plan else "",
         )
         write_verdict(self.result, self.directory)
+        write_junit(self.result, self.directory)
         return self.result
 
 

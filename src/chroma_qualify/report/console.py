@@ -101,3 +101,15 @@ def _measure(measure: Measure) -> str:
 def _width(file: TextIO) -> int | None:
     """The terminal's own width, or wide lines for a log file (rich would assume 80)."""
     return None if file.isatty() else 160
+
+
+def how_to_reach(kubeconfig: Path, kubectl: Path, *, sandboxed: bool) -> str:
+    """The command with which a person looks at a cluster that was kept.
+
+    Args:
+        kubeconfig: of the cluster.
+        kubectl: the binary.
+        sandboxed: the engine is scripts/sandbox's own, so only its network namespace reaches the cluster.
+    """
+    inside = "scripts/sandbox run --keep -- " if sandboxed else ""
+    return f"{inside}{kubectl} --kubeconfig {kubeconfig} get pods --all-namespaces"

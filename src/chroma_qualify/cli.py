@@ -1,0 +1,104 @@
+"""`chroma-qualify`: the commands around a run. Thin: each calls one room.
+
+Clusters are made and looked at where a Docker engine is; `make up`, `make down`, `make clean` see to that.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import re
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from chroma_qualify.cluster.kind import ClusterConfig, create_cluster, delete_cluster, kept_clusters, sweep
+from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.errors import QualifyError, UsageError
+from chroma_qualify.report.console import how_to_reach
+from chroma_qualify.report.verdict import EXIT_USAGE, Verdict
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+class ImageMode(enum.StrEnum):
+    """Where the images of a cluster come from."""
+
+    AUTO = "auto"
+    REGISTRY = "registry"
+    PACKAGES = "packages"
+
+
+def _version(given: str | None) -> str | None:
+    if given is not None and not re.fullmatch(r"v?\d+\.\d+(\.\d+)?", given):
+        raise typer.BadParameter(f"{given} is not a version like 1.5.9")
+    return given.removeprefix("v") if given else None
+
+
+@app.command()
+def up(
+    name: Annotated[str | None, typer.Option(help="Name of the cluster; default: a unique one.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="The control plane and workers.")] = 1,
+    k8s_version: Annotated[str | None, typer.Option(callback=_version)] = None,
+    chroma_version: Annotated[str | None, typer.Option(callback=_version)] = None,
+    images: ImageMode = ImageMode.AUTO,
+) -> None:
+    """Bring up a cluster that stays, and print how to reach it."""
+    config = ClusterConfig(
+        name=name,
+        workers=nodes - 1,
+        k8s_version=k8s_version or "",
+        chroma_version=chroma_version or "",
+        images=images.value,
+        keep=True,
+    )
+    cluster = create_cluster(config, typer.echo)
+    _tell(cluster)
+
+
+@app.command()
+def down(name: Annotated[str | None, typer.Argument(help="Default: every cluster that was kept.")] = None) -> None:
+    """Delete a cluster that was kept, or all of them."""
+    kept = [cluster.name for cluster in kept_clusters()]
+    if name is not None and name not in kept:
+        raise UsageError(f"there is no cluster {name}", remedy=f"there are: {', '.join(kept) or 'none'}")
+    for each in [name] if name else kept:
+        delete_cluster(each)
+        typer.echo(f"deleted cluster {each}")
+    if not kept:
+        typer.echo("there is no cluster to delete")
+
+
+@app.command()
+def status() -> None:
+    """List the clusters that were kept, and how to reach them."""
+    kept = kept_clusters()
+    for cluster in kept:
+        _tell(cluster)
+    if not kept:
+        typer.echo("no cluster was kept")
+
+
+@app.command()
+def clean() -> None:
+    """Delete every cluster of ours that no living run uses, also those that were kept."""
+    swept = sweep(kept_too=True)
+    typer.echo(f"deleted: {', '.join(swept)}" if swept else "nothing was left behind")
+
+
+def _tell(cluster: Cluster) -> None:
+    sandboxed = "chroma-qualify" in os.environ.get("DOCKER_HOST", "")
+    typer.echo(f"cluster {cluster.name}: kubeconfig {cluster.kubeconfig}")
+    typer.echo(f"look at it:  {how_to_reach(cluster.kubeconfig, cluster.kubectl, sandboxed=sandboxed)}")
+    typer.echo("delete it:   make down")
+
+
+def main() -> NoReturn:
+    """The console entry; exit codes as everywhere: 2 wrong request, 4 infra."""
+    try:
+        app(standalone_mode=True)
+    except QualifyError as error:
+        print(f"{error.message}{f'; {error.remedy}' if error.remedy else ''}", file=sys.stderr)
+        sys.exit(EXIT_USAGE if isinstance(error, UsageError) else Verdict.INFRA.exit_code)
+    sys.exit(0)
