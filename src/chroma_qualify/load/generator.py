@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import kubernetes.client
+import urllib3
 
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment.apply import Deployed
@@ -151,15 +152,25 @@ class Loader:
 
     def _wait_until_sending(self, timeout: float) -> None:
         """Follow the log up to the line that says that the timetable began."""
-        place = ["-n", self.pod.namespace, self.pod.name, "-c", self.pod.container]
-        # It ends by itself once that many bytes came; the first line is shorter, and a line comes each second.
-        done = self.pod.cluster.run_kubectl("logs", *place, "--follow", "--limit-bytes=300", timeout=timeout)
-        if '"kind": "unanswered"' in done.stdout:
-            raise CandidateError(
-                "queries-unanswered", "no query of a backend pod is answered", evidence=done.stdout.partition("\n")[0]
-            )
-        if '"kind": "start"' not in done.stdout:
-            raise InfraError("the loader did not begin to send", evidence=(done.stdout + done.stderr)[-600:])
+        said = b""
+        with self.pod.cluster.api_client() as api:
+            log = kubernetes.client.CoreV1Api(api).read_namespaced_pod_log(
+                self.pod.name, self.pod.namespace, container=self.pod.container, follow=True,
+                _preload_content=False, _request_timeout=(5, timeout),
+            )  # fmt: skip
+            try:
+                for chunk in log.stream(decode_content=False):
+                    said += chunk
+                    if b'"kind": "start"' in said:
+                        return
+            except urllib3.exceptions.HTTPError as error:
+                said += f"\n({type(error).__name__})".encode()
+            finally:
+                log.close()
+        evidence = said.decode(errors="replace")[-600:]
+        if b'"kind": "unanswered"' in said:
+            raise CandidateError("queries-unanswered", "no query of a backend pod is answered", evidence=evidence)
+        raise InfraError(f"the loader did not begin to send within {timeout:.0f} s", evidence=evidence)
 
     def _wait(self, what: str, condition: Any, timeout: float) -> None:  # noqa: ANN401
         def met(pods: Mapping[str, Any]) -> bool:
