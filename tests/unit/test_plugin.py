@@ -243,6 +243,23 @@ def test_a_file_that_cannot_be_imported_is_infra(qualify):
     assert verdict is None
 
 
+def test_a_verdict_that_cannot_be_written_is_infra_and_is_still_printed(qualify):
+    result, _ = qualify(
+        f"{IMPORTS}\ndef test_it(run_dir):\n    import shutil; shutil.rmtree(run_dir); run_dir.touch()\n"
+        "    raise CandidateError('lost-index', 'one of 3 is lost')\n"
+    )
+    assert result.ret == 4
+    result.stdout.fnmatch_lines(["*the verdict cannot be written: *", "*lost-index*"])
+
+
+def test_a_run_directory_that_cannot_be_made_is_infra(qualify):
+    Path("runs").touch()
+    result, _ = qualify("def test_it(): pass")
+    assert result.ret == 4
+    assert "the run directory cannot be written" in result.stdout.str()
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+
+
 def test_an_interrupted_run_names_what_did_not_run(qualify):
     result, verdict = qualify(
         """

@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from chroma_qualify.errors import QualifyError, UsageError
+from chroma_qualify.errors import InfraError, QualifyError, UsageError
+from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint import lint_objects
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
 from chroma_qualify.plugin.options import parse_options
@@ -91,6 +92,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _start(session, run)
     except QualifyError as error:
         _stop(error)
+    except OSError as error:
+        _stop(
+            InfraError(f"the run directory cannot be written: {error}", remedy="free some space, or name a --run-dir")
+        )
 
 
 def _start(session: pytest.Session, run: Run) -> None:
@@ -182,9 +187,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         yield
     except Exception as error:  # noqa: BLE001 (a teardown after Ctrl-C failed; the verdict must still be written)
         run.add_finding(finding_of(error, in_setup=True, scenario="teardown"))
+    if exitstatus == pytest.ExitCode.INTERNAL_ERROR:
+        run.add_finding(
+            Finding("harness-error", Severity.UNKNOWN, "the test runner itself failed, see its trace above")
+        )
     # Once a run has begun only Ctrl-C or SIGTERM end it with this status.
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
-    session.exitstatus = run.finish(interrupted=interrupted).verdict.exit_code
+    try:
+        session.exitstatus = run.finish(interrupted=interrupted).verdict.exit_code
+    except OSError as error:  # a full disk; what was found is still printed
+        run.say(f"the verdict cannot be written: {error}")
+        session.exitstatus = Verdict.INFRA.exit_code
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
