@@ -106,7 +106,7 @@ def _start(session: pytest.Session, run: Run) -> None:
     digest = candidate.digest if candidate and run.options.manifests else ""
     versions = {"chroma": chroma_image(candidate)} if candidate else {}
     run.start([item.nodeid for item in session.items], digest=digest, versions=versions)
-    run.say(f"run {run.id}: {len(session.items)} scenarios, seed {run.options.seed}, evidence in {run.directory}")
+    run.say(f"run {run.id}: {len(session.items)} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
     if candidate is not None:
         begin = time.monotonic()
         findings = lint_objects(candidate.objects)
