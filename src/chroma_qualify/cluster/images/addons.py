@@ -16,17 +16,11 @@ from chroma_qualify.cluster.images.store import Say, cache_dir, definitions, dig
 from chroma_qualify.errors import InfraError
 
 
-def cgroup_version() -> int:
-    """1 or 2: what the machine that runs the nodes has."""
-    return 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1
-
-
 def addon_dir(catalog: Catalog) -> Path:
     """Where the rendered manifests are, or will be."""
     root = definitions()
-    parts: list[str | Path] = [root / "addons", root / "cilium" / "values.yaml", str(cgroup_version()), "v1"]
-    for name in ("cilium", "metrics-server", "prometheus-operator", "helm"):
-        parts += [catalog.go[name].version]
+    parts: list[str | Path] = [root / "addons", root / "cilium" / "values.yaml", "v1"]
+    parts += [catalog.go[name].version for name in ("cilium", "metrics-server", "prometheus-operator", "helm")]
     return cache_dir() / "addons" / digest([*parts, catalog.kubernetes])
 
 
@@ -44,7 +38,7 @@ def render_addons(catalog: Catalog, say: Say) -> Path:
         chart = module_dir(catalog.go["cilium"], say) / "install/kubernetes/cilium"
         _save(
             [str(helm), "template", "cilium", str(chart), "--namespace", "kube-system",
-             "--kube-version", catalog.kubernetes, "--values", str(root / "cilium" / "values.yaml"), *_cgroup_values()],
+             "--kube-version", catalog.kubernetes, "--values", str(root / "cilium" / "values.yaml")],
             place / "cilium.yaml",
         )  # fmt: skip
         work = place / "metrics-server"
@@ -61,13 +55,6 @@ def render_addons(catalog: Catalog, say: Say) -> Path:
 def needed_programs(catalog: Catalog) -> tuple[Path, Path]:
     """Where kind and kubectl are, or will be."""
     return program_dir(catalog.go["kind"]) / "kind", program_dir(catalog.go["kubernetes"]) / "kubectl"
-
-
-def _cgroup_values() -> list[str]:
-    """With cgroup v1, Cilium must be told where the v2 hierarchy is mounted beside it."""
-    if cgroup_version() == 2:
-        return []
-    return ["--set", "cgroup.autoMount.enabled=false", "--set", "cgroup.hostRoot=/sys/fs/cgroup/unified"]
 
 
 def _save(command: list[str], place: Path) -> None:

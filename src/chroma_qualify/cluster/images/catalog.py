@@ -21,6 +21,7 @@ class GoModule:
         version: of the main module it builds, without `v`.
         about: usual seconds to build on 2 cores with nothing cached.
         names: package directory name to program name, where they differ.
+        programs: packages to build; `tool` is all that go.mod names.
     """
 
     name: str
@@ -31,6 +32,7 @@ class GoModule:
     tags: tuple[str, ...] = ()
     ldflags: tuple[str, ...] = ()
     names: tuple[tuple[str, str], ...] = ()
+    programs: tuple[str, ...] = ("tool",)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Catalog:
     coredns: str
     pause: str
     python: str
+    registry_kubernetes: str
+    registry_digest: str
 
     @property
     def chroma_reference(self) -> str:
@@ -100,11 +104,14 @@ def load_catalog(kubernetes: str | None = None, chroma: str | None = None) -> Ca
         coredns=cluster["coredns"],
         pause=cluster["pause"],
         python=raw["registry"]["python"],
+        registry_kubernetes=raw["registry"]["kubernetes"],
+        registry_digest=raw["registry"]["digest"],
     )
 
 
 def _go_module(root: Path, name: str, table: dict[str, object], kubernetes_directory: str) -> GoModule:
-    directory = root / "go" / (kubernetes_directory if name == "kubernetes" else name)
+    place = str(table.get("directory", name))
+    directory = root / "go" / (kubernetes_directory if place == "kubernetes" else place)
     path = str(table["module"])
     version = _main_version(directory / "go.mod", path)
     major, minor = ([*version.split("."), "", ""])[:2]
@@ -119,6 +126,7 @@ def _go_module(root: Path, name: str, table: dict[str, object], kubernetes_direc
         tags=tuple(_list(table, "tags")),
         ldflags=tuple(flags),
         names=tuple(names.items()) if isinstance(names, dict) else (),
+        programs=tuple(_list(table, "programs")) or ("tool",),
     )
 
 

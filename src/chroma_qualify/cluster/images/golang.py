@@ -21,7 +21,7 @@ GO_VERSION = "1.26.6"
 
 def program_dir(module: GoModule) -> Path:
     """Where the programs of a module are, or will be: named after the module's definition."""
-    key = digest([module.directory, *module.tags, *module.ldflags, repr(module.names), "v1"])
+    key = digest([module.directory, *module.tags, *module.ldflags, repr(module.names), *module.programs, "v1"])
     return cache_dir() / "programs" / f"{module.name}-{key}"
 
 
@@ -107,7 +107,7 @@ def _compile(go: str, module: GoModule, place: Path, say: Say) -> None:
     """Run `go build -v` and count the packages that it names, for progress."""
     process = subprocess.Popen(
         [go, "build", "-v", "-trimpath", "-tags", " ".join(module.tags),
-         "-ldflags", " ".join(["-s", "-w", *module.ldflags]), "-o", f"{place}/", "tool"],
+         "-ldflags", " ".join(["-s", "-w", *module.ldflags]), "-o", f"{place}/", *module.programs],
         cwd=module.directory, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     lines: list[str] = []

@@ -103,18 +103,21 @@ def _storage_manifest(kind: Path) -> str:
 def _preload(containerd: Path, images: Sequence[str], work: Path, place: Path) -> None:
     """Unpack images as containerd would, so that a new node has them without any work."""
     with _containerd(containerd, work) as address:
+        client = [str(containerd / "ctr"), "--address", address, "--namespace", "k8s.io"]
         save = subprocess.Popen(["docker", "save", *images], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         done = subprocess.run(
-            [str(containerd / "ctr"), "--address", address, "--namespace", "k8s.io", "images", "import", "--local",
-             "--discard-unpacked-layers", "--label", "io.cri-containerd.pinned=pinned", "-"],
+            [*client, "images", "import", "--local", "--discard-unpacked-layers",
+             "--label", "io.cri-containerd.pinned=pinned", "-"],
             stdin=save.stdout, capture_output=True, text=True, check=False,
         )  # fmt: skip
         _, said = save.communicate()
         if save.returncode != 0 or done.returncode != 0:
             raise InfraError(f"the images cannot be preloaded: {(said.decode() + done.stderr).strip()[-500:]}")
+        # Removing an image with --sync collects garbage: the layers' archives, half of the size.
+        subprocess.run([*client, "images", "tag", images[0], "garbage:now"], capture_output=True, check=True)
+        subprocess.run([*client, "images", "remove", "--sync", "garbage:now"], capture_output=True, check=True)
     done = subprocess.run(
-        ["tar", "-C", str(work / "root"), "--xattrs", "--numeric-owner", "-cf", str(place),
-         "--transform", "s,^\\.,./var/lib/containerd,", "."],
+        ["tar", "-C", str(work / "root"), "--xattrs", "--numeric-owner", "-cf", str(place), "var"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
@@ -127,7 +130,7 @@ def _containerd(programs: Path, work: Path) -> Iterator[str]:
     address = work / "containerd.sock"
     config = work / "containerd.toml"
     config.write_text(
-        f'version = 3\nroot = "{work / "root"}"\nstate = "{work / "state"}"\n'
+        f'version = 3\nroot = "{work / "root/var/lib/containerd"}"\nstate = "{work / "state"}"\n'
         'disabled_plugins = ["io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", '
         '"io.containerd.grpc.v1.cri"]\n'
         f'[grpc]\naddress = "{address}"\n[ttrpc]\naddress = "{address}.ttrpc"\n'

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from chroma_qualify.cluster.images import node
-from chroma_qualify.cluster.images.catalog import Catalog
+from chroma_qualify.cluster.images.catalog import Catalog, load_catalog
 from chroma_qualify.cluster.images.engine import build_image, docker, image_id
 from chroma_qualify.cluster.images.golang import build_programs, module_dir, program_dir
 from chroma_qualify.cluster.images.rootfs import base_tar, build_base, build_layer, layer_tar
@@ -40,9 +40,10 @@ def node_reference(catalog: Catalog) -> str:
     root = definitions()
     parts: list[str | Path] = [root / name for name in ("static", "kube-proxy", "cilium", "node", "loader")]
     parts += [root / "chroma" / name for name in ("Dockerfile", "chroma", "config.yaml")]
-    parts += [chroma_lock(catalog), base_tar(catalog).name, *(layer_tar(catalog, x).name for x in catalog.layers.values())]
-    parts += [program_dir(module).name for module in catalog.go.values()]
-    parts += [catalog.etcd, catalog.coredns, catalog.pause, "v1"]
+    parts += [chroma_lock(load_catalog()), base_tar(catalog).name, *(layer_tar(catalog, x).name for x in catalog.layers.values())]
+    parts += [program_dir(module).name for name, module in catalog.go.items() if name not in _NO_PROGRAMS]
+    # How it is put together is part of what it is.
+    parts += [catalog.etcd, catalog.coredns, catalog.pause, Path(__file__), Path(node.__file__)]
     return f"docker.io/chroma-qualify/node:v{catalog.kubernetes}-{digest(parts)}"
 
 
@@ -77,7 +78,7 @@ def build_node(catalog: Catalog, say: Say) -> str:
     return reference
 
 
-_NO_PROGRAMS = {"prometheus-operator"}
+_NO_PROGRAMS = {"prometheus-operator", "kubectl"}
 
 
 def _images(catalog: Catalog, programs: Mapping[str, Path], layers: Mapping[str, Path], say: Say) -> list[Built]:
@@ -125,10 +126,17 @@ def _images(catalog: Catalog, programs: Mapping[str, Path], layers: Mapping[str,
                 **{f"bin/{name}": path for name, path in agent.items()},
             },
         ),
-        chroma_image(catalog, say),
+        chroma_image(load_catalog(), say),
         loader_image(say),
         Built((helper,), root / "storage-helper/Dockerfile", {}),
     ]
+
+
+def build_chroma(catalog: Catalog, say: Say) -> None:
+    """Build the image of a Chroma that is not the node image's."""
+    docker("import", str(build_base(catalog, say)), BASE)
+    image = chroma_image(catalog, say)
+    build_image(image.references[0], image.dockerfile, image.context)
 
 
 def chroma_image(catalog: Catalog, say: Say) -> Built:

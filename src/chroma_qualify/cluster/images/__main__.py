@@ -1,0 +1,38 @@
+"""`python -m chroma_qualify.cluster.images ensure`: called by the Makefile, outside the sandbox."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from chroma_qualify.cluster.images.ensure import Source, ensure_images
+from chroma_qualify.errors import QualifyError, UsageError
+
+
+def main() -> int:
+    """Returns the exit code: 0, 2 for a wrong request, 4 when a build or a download failed."""
+    parser = argparse.ArgumentParser(prog="images", description="Build or fetch the images that a cluster needs.")
+    parser.add_argument("command", choices=["ensure"])
+    parser.add_argument("--mode", type=Source, choices=list(Source), default=Source.AUTO)
+    parser.add_argument("--k8s-version")
+    parser.add_argument("--chroma-version")
+    options = parser.parse_args()
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - began:6.1f} s] {text}", flush=True)
+
+    try:
+        ensure_images(options.mode, options.k8s_version, options.chroma_version, say)
+    except QualifyError as error:
+        print(f"images: {error.message}" + (f"; {error.remedy}" if error.remedy else ""), file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 4
+    except KeyboardInterrupt:
+        print("images: interrupted; what is compiled so far is kept, run it again to go on", file=sys.stderr)
+        return 4
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""Create, find and delete kind clusters of our own.
+
+Called by the plugin (one cluster a session) and by the command line (`up`, `down`, `clean`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import yaml
+
+from chroma_qualify.cluster.addons import apply_addons, wait_addons
+from chroma_qualify.cluster.images.ensure import ImageSet, Source, find_images
+from chroma_qualify.cluster.lease import cluster_dir, drop_lease, read_leases, take_lease
+from chroma_qualify.cluster.model import Cluster, Node, Role, run
+from chroma_qualify.errors import InfraError
+
+Say = Callable[[str], None]
+PREFIX = "cq-"  # every cluster of ours has it, and nothing else does
+LABEL = "io.x-k8s.kind.cluster"  # kind's, on every node container
+CREATE_TIMEOUT = 300.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """What cluster is wanted.
+
+    Attributes:
+        name: None for a unique one.
+        workers: nodes beside the control plane.
+        k8s_version: without `v`; "" for the default.
+        chroma_version: "" for the default.
+        images: auto, registry or packages.
+        keep: whether it stays when its owner ends.
+        kind: a kind program to use instead of ours.
+        kubectl: a kubectl program to use instead of ours.
+    """
+
+    name: str | None = None
+    workers: int = 0
+    k8s_version: str = ""
+    chroma_version: str = ""
+    images: str = "auto"
+    keep: bool = False
+    kind: Path | None = None
+    kubectl: Path | None = None
+
+
+@contextlib.contextmanager
+def ephemeral_cluster(config: ClusterConfig, say: Say) -> Iterator[Cluster]:
+    """A cluster for as long as the block lasts, or longer with `config.keep`."""
+    cluster = create_cluster(config, say)
+    try:
+        yield cluster
+    finally:
+        if not config.keep:
+            delete_cluster(cluster.name)
+
+
+def create_cluster(config: ClusterConfig, say: Say) -> Cluster:
+    """Create a cluster and wait until its add-ons are ready.
+
+    Raises:
+        InfraError: it did not come up; what there was of it is deleted again.
+    """
+    for gone in sweep():
+        say(f"cluster {gone}: left behind by an earlier run, deleted")
+    images = find_images(Source(config.images), config.k8s_version or None, config.chroma_version or None)
+    name = config.name or f"{PREFIX}{secrets.token_hex(3)}"
+    if _containers(name):
+        raise InfraError(f"a cluster named {name} is there already", remedy="`make down`, or another --cluster-name")
+    take_lease(name, kept=config.keep)
+    try:
+        return _create(name, config, images, say)
+    except BaseException:  # Ctrl-C too: half a cluster is of no use to anybody
+        delete_cluster(name)
+        raise
+
+
+def delete_cluster(name: str) -> None:
+    """Delete a cluster's containers, volumes and lease; one that does not exist is no error."""
+    containers = _containers(name)
+    if containers:
+        run(["docker", "rm", "--force", "--volumes", *containers], timeout=120, check=False)
+    drop_lease(name)
+
+
+def sweep(*, kept_too: bool = False) -> list[str]:
+    """Delete clusters of ours whose owner is gone; returns their names.
+
+    Args:
+        kept_too: also those that were meant to stay (`make clean`, `make down`).
+    """
+    swept = []
+    leases = {lease.name: lease for lease in read_leases()}
+    for name in sorted(set(leases) | _clusters()):
+        lease = leases.get(name)
+        # No lease here: another user's on the same engine, unless it is old.
+        over = lease.is_over() or (kept_too and not lease.owner_lives()) if lease else kept_too
+        if over:
+            delete_cluster(name)
+            swept.append(name)
+    return swept
+
+
+def kept_clusters() -> list[Cluster]:
+    """Clusters that stay after their run, as far as they run."""
+    found = []
+    for lease in read_leases():
+        if lease.kept and _containers(lease.name):
+            images = find_images(Source.AUTO, None, None)
+            found.append(Cluster(lease.name, cluster_dir(lease.name) / "kubeconfig", images.kubectl, _nodes(lease.name)))
+    return found
+
+
+def kind_config(config: ClusterConfig, *, cgroup: int) -> str:
+    """kind's configuration file."""
+    kubelet: dict[str, object] = {"kind": "KubeletConfiguration"}
+    if cgroup == 1:
+        kubelet["failCgroupV1"] = False
+    alone = [{"name": "leader-elect", "value": "false"}]
+    control = {
+        "kind": "ClusterConfiguration",
+        # One control plane has nobody to elect, and after a restart would wait for its own old lease.
+        "controllerManager": {"extraArgs": [{"name": "enable-hostpath-provisioner", "value": "true"}, *alone]},
+        "scheduler": {"extraArgs": alone},
+    }
+    return yaml.safe_dump(
+        {
+            "kind": "Cluster",
+            "apiVersion": "kind.x-k8s.io/v1alpha4",
+            "networking": {"disableDefaultCNI": True},
+            "kubeadmConfigPatches": [yaml.safe_dump(kubelet), yaml.safe_dump(control)],
+            "nodes": [{"role": "control-plane"}, *({"role": "worker"} for _ in range(config.workers))],
+        }
+    )
+
+
+def cgroup_version() -> int:
+    """1 or 2: what this machine has; the nodes share it."""
+    return 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1
+
+
+def _create(name: str, config: ClusterConfig, images: ImageSet, say: Say) -> Cluster:
+    kubeconfig = cluster_dir(name) / "kubeconfig"
+    kind = config.kind or images.kind
+    say(f"cluster {name}: {1 + config.workers} node(s) from {images.node}")
+    command = [str(kind), "create", "cluster", "--name", name, "--image", images.node, "--config", "-",
+               "--kubeconfig", str(kubeconfig), "--quiet"]  # fmt: skip
+    run(command, stdin=kind_config(config, cgroup=cgroup_version()), timeout=CREATE_TIMEOUT)
+    cluster = Cluster(name, kubeconfig, config.kubectl or images.kubectl, _nodes(name))
+    load_images(cluster, images.load)
+    apply_addons(cluster, images.addons)
+    say(f"cluster {name}: waiting for the network, DNS, storage and metrics")
+    wait_addons(cluster)
+    return cluster
+
+
+def load_images(cluster: Cluster, references: tuple[str, ...]) -> None:
+    """Give every node images that the engine has."""
+    for node in cluster.nodes if references else ():
+        save = subprocess.Popen(["docker", "save", *references], stdout=subprocess.PIPE)
+        command = ["docker", "exec", "--interactive", node.name, "ctr", "--namespace=k8s.io", "images", "import", "-"]
+        load = subprocess.run(command, stdin=save.stdout, capture_output=True, text=True, check=False)
+        if save.wait() != 0 or load.returncode != 0:
+            raise InfraError(f"images cannot be loaded into {node.name}: {load.stderr.strip()[-300:]}")
+
+
+def _nodes(name: str) -> tuple[Node, ...]:
+    command = ["docker", "ps", "--all", "--filter", f"label={LABEL}={name}",
+               "--format", '{{.Names}} {{.Label "io.x-k8s.kind.role"}}']  # fmt: skip
+    rows = [line.split() for line in run(command).stdout.splitlines()]
+    nodes = [Node(container, Role(role)) for container, role in rows if role in set(Role)]
+    return tuple(sorted(nodes, key=lambda node: (node.role is not Role.CONTROL_PLANE, node.name)))
+
+
+def _containers(name: str) -> list[str]:
+    return run(["docker", "ps", "--all", "--quiet", "--filter", f"label={LABEL}={name}"]).stdout.split()
+
+
+def _clusters() -> set[str]:
+    """Names of all clusters of ours that have containers."""
+    command = ["docker", "ps", "--all", "--filter", f"label={LABEL}", "--format", f'{{{{.Label "{LABEL}"}}}}']
+    return {name for name in run(command).stdout.split() if name.startswith(PREFIX)}

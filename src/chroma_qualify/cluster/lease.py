@@ -1,0 +1,99 @@
+"""Who owns a cluster, and until when: what lets a later run sweep what a killed one left.
+
+A lease is a small file beside the cluster's kubeconfig, in the user's cache directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+from chroma_qualify.cluster.images.store import cache_dir
+
+HOURS = 3600
+RUN_LEASE = 4 * HOURS  # longer than any run
+KEPT_LEASE = 24 * HOURS
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lease:
+    """A cluster's owner.
+
+    Attributes:
+        name: of the cluster.
+        pid: the owner's process id.
+        started: the owner's start time in clock ticks since boot, so that a reused pid is not taken for it.
+        boot: the kernel's boot id.
+        expires: Unix time in seconds.
+        kept: whether it outlives its owner (`KEEP=1`, `make up`).
+    """
+
+    name: str
+    pid: int
+    started: int
+    boot: str
+    expires: float
+    kept: bool
+
+    def owner_lives(self) -> bool:
+        """Does the process that made the cluster still run?"""
+        return self.boot == _boot() and _start_time(self.pid) == self.started
+
+    def is_over(self) -> bool:
+        """May anybody sweep the cluster?"""
+        if self.owner_lives():
+            return False
+        return not self.kept or time.time() > self.expires
+
+
+def cluster_dir(name: str) -> Path:
+    """Where a cluster's lease and kubeconfig are."""
+    return cache_dir() / "clusters" / name
+
+
+def take_lease(name: str, *, kept: bool) -> Lease:
+    """Write a lease for this process; before the cluster is created, so that a killed creation is swept too."""
+    pid = os.getpid()
+    expires = time.time() + (KEPT_LEASE if kept else RUN_LEASE)
+    lease = Lease(name, pid, _start_time(pid), _boot(), expires, kept)
+    place = cluster_dir(name)
+    place.mkdir(parents=True, exist_ok=True)
+    temporary = place / ".lease.json"
+    temporary.write_text(json.dumps(dataclasses.asdict(lease)))
+    temporary.replace(place / "lease.json")
+    return lease
+
+
+def read_leases() -> list[Lease]:
+    """Every lease there is; an unreadable one counts as over."""
+    found = []
+    for path in sorted((cache_dir() / "clusters").glob("*/lease.json")):
+        try:
+            found.append(Lease(**json.loads(path.read_text())))
+        except (OSError, ValueError, TypeError):
+            found.append(Lease(path.parent.name, 0, -1, "", 0.0, kept=False))
+    return found
+
+
+def drop_lease(name: str) -> None:
+    """Forget a cluster that is gone."""
+    shutil.rmtree(cluster_dir(name), ignore_errors=True)
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # not Linux: pids alone must do
+        return ""
+
+
+def _start_time(pid: int) -> int:
+    """Field 22 of /proc/PID/stat (proc(5)); 0 where there is no such process, or no /proc."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
