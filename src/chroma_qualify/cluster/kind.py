@@ -113,8 +113,8 @@ def kept_clusters() -> list[Cluster]:
     found = []
     for lease in read_leases():
         if lease.kept and _containers(lease.name):
-            images = find_images(Source.AUTO, None, None)
-            found.append(Cluster(lease.name, cluster_dir(lease.name) / "kubeconfig", images.kubectl, _nodes(lease.name)))
+            place = cluster_dir(lease.name)
+            found.append(Cluster(lease.name, place / "kubeconfig", place / "kubectl", _nodes(lease.name)))
     return found
 
 
@@ -148,12 +148,13 @@ def cgroup_version() -> int:
 
 def _create(name: str, config: ClusterConfig, images: ImageSet, say: Say) -> Cluster:
     kubeconfig = cluster_dir(name) / "kubeconfig"
+    (cluster_dir(name) / "kubectl").symlink_to(config.kubectl or images.kubectl)
     kind = config.kind or images.kind
     say(f"cluster {name}: {1 + config.workers} node(s) from {images.node}")
     command = [str(kind), "create", "cluster", "--name", name, "--image", images.node, "--config", "-",
                "--kubeconfig", str(kubeconfig), "--quiet"]  # fmt: skip
     run(command, stdin=kind_config(config, cgroup=cgroup_version()), timeout=CREATE_TIMEOUT)
-    cluster = Cluster(name, kubeconfig, config.kubectl or images.kubectl, _nodes(name))
+    cluster = Cluster(name, kubeconfig, cluster_dir(name) / "kubectl", _nodes(name))
     load_images(cluster, images.load)
     apply_addons(cluster, images.addons)
     say(f"cluster {name}: waiting for the network, DNS, storage and metrics")

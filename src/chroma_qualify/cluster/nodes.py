@@ -13,7 +13,9 @@ from chroma_qualify.errors import InfraError
 
 
 def restart_node(cluster: Cluster, node: Node, timeout: float = 120) -> float:
-    """Restart a node's container, as a machine that is rebooted; returns seconds until add-ons are ready again.
+    """Restart a node's container, as a machine that is rebooted; returns seconds until it is ready again.
+
+    Metrics take two scrapes more; nothing that follows a restart waits for them.
 
     Raises:
         InfraError: it did not come back in time.
@@ -34,7 +36,7 @@ def restart_node(cluster: Cluster, node: Node, timeout: float = 120) -> float:
             )
         except WaitTimeoutError as error:
             raise InfraError(error.message) from error
-    wait_addons(cluster, timeout=max(1.0, timeout - (time.monotonic() - began)))
+    wait_addons(cluster, timeout=max(1.0, timeout - (time.monotonic() - began)), metrics=False)
     return time.monotonic() - began
 
 

@@ -17,6 +17,7 @@ from chroma_qualify.errors import QualifyError
 
 T = TypeVar("T")
 Objects = Mapping[str, T]
+_ANSWER = (3.0, 10.0)  # s, to connect and to read
 
 
 class WaitTimeoutError(QualifyError):
@@ -52,14 +53,19 @@ def wait_for(
     objects: dict[str, Any] = {}
     while True:
         try:
-            listed = list_call(**arguments)
+            listed = list_call(**arguments, _request_timeout=_ANSWER)
             objects = {_key(item, arguments): item for item in listed.items}
             if condition(objects):
                 return objects
             version = listed.metadata.resource_version
             while (left := deadline - time.monotonic()) > 0:
                 stream = kubernetes.watch.Watch().stream(
-                    list_call, resource_version=version, timeout_seconds=max(1, int(left)), **arguments
+                    list_call,
+                    resource_version=version,
+                    timeout_seconds=max(1, int(left)),
+                    # The server ends the watch; a server that is gone must not hold us beyond it.
+                    _request_timeout=(_ANSWER[0], left + _ANSWER[1]),
+                    **arguments,
                 )
                 for event in stream:
                     item = event["object"]

@@ -94,8 +94,9 @@ class Loader:
             labels=peer.pod_labels,
             command=COMMAND,
             environment={"LOAD": plan.environment(host, deployed.candidate.service_port)},
-            # Its share of the CPU is what keeps it on time; Chroma asks for 250m.
-            cpu="400m",
+            # Its share of the CPU is what keeps it on time; Chroma asks for 250m. More of it and a node of
+            # 2 cores has no room left for three replicas.
+            cpu="150m",
         )
         (pod,) = inside.start(deployed.cluster, [wanted])
         loader = cls(pod)

@@ -21,7 +21,7 @@ import urllib3
 from chroma_qualify.deployment.objects import KubeObject
 from chroma_qualify.deployment.watcher import hang_up, lines
 
-_TIMEOUT = (3.0, None)  # s, to connect and to read: a silent server may be silent for ever
+_TIMEOUT = (3.0, 86_400.0)  # s, to connect and to read: a silent server may be silent for long
 _PAUSE = 0.3  # s between two tries
 _PATIENCE = 180.0  # s without a new line, from a log that cannot be read; a node restart takes 60 s
 

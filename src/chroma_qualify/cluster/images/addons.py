@@ -16,10 +16,18 @@ from chroma_qualify.cluster.images.store import Say, cache_dir, definitions, dig
 from chroma_qualify.errors import InfraError
 
 
+# What Cilium's operator would create, as far as the features that we leave on ask for it.
+_CILIUM_CRDS = (
+    "v2/ciliumcidrgroups", "v2/ciliumclusterwidenetworkpolicies", "v2/ciliumendpoints", "v2/ciliumidentities",
+    "v2/ciliumloadbalancerippools", "v2/ciliumnetworkpolicies", "v2/ciliumnodeconfigs", "v2/ciliumnodes",
+    "v2alpha1/ciliuml2announcementpolicies", "v2alpha1/ciliumpodippools",
+)  # fmt: skip
+
+
 def addon_dir(catalog: Catalog) -> Path:
     """Where the rendered manifests are, or will be."""
     root = definitions()
-    parts: list[str | Path] = [root / "addons", root / "cilium" / "values.yaml", "v1"]
+    parts: list[str | Path] = [root / "addons", root / "cilium" / "values.yaml", Path(__file__)]
     parts += [catalog.go[name].version for name in ("cilium", "metrics-server", "prometheus-operator", "helm")]
     return cache_dir() / "addons" / digest([*parts, catalog.kubernetes])
 
@@ -35,7 +43,8 @@ def render_addons(catalog: Catalog, say: Say) -> Path:
     def produce(place: Path) -> None:
         place.mkdir()
         root = definitions()
-        chart = module_dir(catalog.go["cilium"], say) / "install/kubernetes/cilium"
+        cilium = module_dir(catalog.go["cilium"], say)
+        chart = cilium / "install/kubernetes/cilium"
         _save(
             [str(helm), "template", "cilium", str(chart), "--namespace", "kube-system",
              "--kube-version", catalog.kubernetes, "--values", str(root / "cilium" / "values.yaml")],
@@ -47,7 +56,10 @@ def render_addons(catalog: Catalog, say: Say) -> Path:
         _save([str(kubectl), "kustomize", str(work)], place / "metrics-server.yaml")
         shutil.rmtree(work)
         crds = module_dir(catalog.go["prometheus-operator"], say) / "example/prometheus-operator-crd"
-        shutil.copyfile(crds / "monitoring.coreos.com_servicemonitors.yaml", place / "crds.yaml")
+        definitions_of_cilium = cilium / "pkg/k8s/apis/cilium.io/client/crds"
+        files = [definitions_of_cilium / f"{name}.yaml" for name in _CILIUM_CRDS]
+        files.append(crds / "monitoring.coreos.com_servicemonitors.yaml")
+        (place / "crds.yaml").write_text("\n---\n".join(file.read_text() for file in files))
 
     return make(target, produce)
 
