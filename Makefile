@@ -44,7 +44,9 @@ test: setup
 lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy
+	.venv/bin/mypy src
+	.venv/bin/mypy scripts/sandbox
+	.venv/bin/mypy scripts/bench-forward
 	.venv/bin/lint-imports
 	.venv/bin/zizmor --offline --quiet .github/workflows
 	scripts/actionlint

@@ -57,7 +57,7 @@ def tell(report, result) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_acknowledged_records_survive(  # noqa: PLR0917 (pytest passes them by name)
+def test_acknowledged_records_survive(
     fault, deployed, chroma, report, run_dir, values, ledger
 ):
     before = chroma(deployed)

@@ -45,7 +45,9 @@ def wait_addons(cluster: Cluster, timeout: float = TIMEOUT, *, metrics: bool = T
                 (apps.list_daemon_set_for_all_namespaces, "every system daemon to run"),
                 (apps.list_deployment_for_all_namespaces, "every system deployment to run"),
             ):
-                wait_for(what, call, partial(_all_available, skip), timeout=timeout, describe=partial(_unavailable, skip))
+                wait_for(
+                    what, call, partial(_all_available, skip), timeout=timeout, describe=partial(_unavailable, skip)
+                )
             if metrics:
                 listed = registration.list_api_service
                 wait_for("metrics to be served", listed, _all_ready, timeout=timeout, describe=_unready)
@@ -61,7 +63,9 @@ def _unready(objects: Mapping[str, Any]) -> str:
     """Nodes and API services that say of themselves that they are not ready, with why."""
     wrong = []
     for name, item in objects.items():
-        conditions = {condition.type: condition for condition in (item.status.conditions if item.status else None) or []}
+        conditions = {
+            condition.type: condition for condition in (item.status.conditions if item.status else None) or []
+        }
         condition = conditions.get("Ready") or conditions.get("Available")
         if condition is None or condition.status != "True":
             wrong.append(f"{name} ({condition.message if condition else 'no condition yet'})")

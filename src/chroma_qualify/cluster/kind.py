@@ -119,7 +119,7 @@ def kept_clusters() -> list[Cluster]:
 
 
 def kind_config(config: ClusterConfig, *, cgroup: int) -> str:
-    """kind's configuration file."""
+    """Kind's configuration file."""
     kubelet: dict[str, object] = {"kind": "KubeletConfiguration"}
     if cgroup == 1:
         kubelet["failCgroupV1"] = False

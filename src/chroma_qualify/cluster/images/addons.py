@@ -15,7 +15,6 @@ from chroma_qualify.cluster.images.golang import build_programs, module_dir, pro
 from chroma_qualify.cluster.images.store import Say, cache_dir, definitions, digest, make
 from chroma_qualify.errors import InfraError
 
-
 # What Cilium's operator would create, as far as the features that we leave on ask for it.
 _CILIUM_CRDS = (
     "v2/ciliumcidrgroups", "v2/ciliumclusterwidenetworkpolicies", "v2/ciliumendpoints", "v2/ciliumidentities",

@@ -82,6 +82,7 @@ def ensure_images(source: Source, kubernetes: str | None, chroma: str | None, sa
         build_programs(catalog.go["kind"], say)
         render_addons(catalog, say)
         drop_caches()
+        packages.drop_old_nodes()
     if missing := _missing(wanted):
         raise InfraError(f"still missing after the build: {', '.join(missing)}")
     say(f"images: ready ({wanted.node})")

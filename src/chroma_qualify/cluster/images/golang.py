@@ -94,7 +94,9 @@ def find_go(say: Say) -> str:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode != 0:
-            raise InfraError(f"Go cannot be installed: {_last(done.stderr)}", remedy=f"install Go {GO_VERSION} or newer")
+            raise InfraError(
+                f"Go cannot be installed: {_last(done.stderr)}", remedy=f"install Go {GO_VERSION} or newer"
+            )
 
     make(root, install)
     found = sorted(path for path in root.rglob("bin/go") if os.access(path, os.X_OK) and _version(str(path)))

@@ -89,7 +89,7 @@ def _copy_files(kind: Path, place: Path, catalog: Catalog, containerd: Path) -> 
 
 
 def _storage_manifest(kind: Path) -> str:
-    """kind's manifest of the StorageClass `standard`: a string constant of its Go source."""
+    """Kind's manifest of the StorageClass `standard`: a string constant of its Go source."""
     text = (kind / "pkg/build/nodeimage/const_storage.go").read_text()
     provisioner, helper = storage_images(kind)
     found = re.search(r"const defaultStorageManifest = `(.*)", text, re.DOTALL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -22,6 +23,8 @@ from chroma_qualify.errors import InfraError
 
 BASE = "chroma-qualify/debian:dev"
 LOADER = "docker.io/chroma-qualify/loader:dev"
+NODE = "chroma-qualify/node"
+KEPT_NODES = 3
 NEEDED_SPACE = 30 * 1024**3  # compiler output 11 GiB, downloads 4, userlands and images 6, the rest is room
 
 
@@ -40,11 +43,15 @@ def node_reference(catalog: Catalog) -> str:
     root = definitions()
     parts: list[str | Path] = [root / name for name in ("static", "kube-proxy", "cilium", "node", "loader")]
     parts += [root / "chroma" / name for name in ("Dockerfile", "chroma", "config.yaml")]
-    parts += [chroma_lock(load_catalog()), base_tar(catalog).name, *(layer_tar(catalog, x).name for x in catalog.layers.values())]
+    parts += [
+        chroma_lock(load_catalog()),
+        base_tar(catalog).name,
+        *(layer_tar(catalog, x).name for x in catalog.layers.values()),
+    ]
     parts += [program_dir(module).name for name, module in catalog.go.items() if name not in _NO_PROGRAMS]
     # How it is put together is part of what it is.
     parts += [catalog.etcd, catalog.coredns, catalog.pause, Path(__file__), Path(node.__file__)]
-    return f"docker.io/chroma-qualify/node:v{catalog.kubernetes}-{digest(parts)}"
+    return f"docker.io/{NODE}:v{catalog.kubernetes}-{digest(parts)}"
 
 
 def chroma_lock(catalog: Catalog) -> Path:
@@ -63,7 +70,7 @@ def build_node(catalog: Catalog, say: Say) -> str:
     began = time.monotonic()
     say("building the images (usually 60 s)")
     docker("import", str(base), BASE)
-    wanted = {name for name in _listed(programs["kubernetes"] / "kubeadm", catalog)}
+    wanted = set(_listed(programs["kubernetes"] / "kubeadm", catalog))
     images = _images(catalog, programs, layers, say)
     references = [reference for image in images for reference in image.references]
     if missing := wanted - set(references):
@@ -130,6 +137,15 @@ def _images(catalog: Catalog, programs: Mapping[str, Path], layers: Mapping[str,
         loader_image(say),
         Built((helper,), root / "storage-helper/Dockerfile", {}),
     ]
+
+
+def drop_old_nodes() -> None:
+    """Remove all but the newest node images, 2 GB each, that earlier definitions left; one in use stays."""
+    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", NODE).split()  # newest first
+    for reference in listed[KEPT_NODES:]:
+        with contextlib.suppress(InfraError):
+            docker("image", "rm", reference)
+    docker("image", "prune", "--force")
 
 
 def build_chroma(catalog: Catalog, say: Say) -> None:

@@ -117,9 +117,10 @@ def _chroot(root: Path) -> Iterator[list[str]]:
     resolver = root / "etc/resolv.conf"
     shutil.copyfile("/etc/resolv.conf", resolver)
     # A mount namespace of its own: /proc goes away with the process, even after SIGKILL.
-    yield ["unshare", "--mount", "--", "sh", "-ec",
-           f'mount -t proc proc "{root}/proc"; export DEBIAN_FRONTEND=noninteractive LC_ALL=C; '
-           f'exec chroot "{root}" "$@"', "chroot"]  # fmt: skip
+    script = (
+        f'mount -t proc proc "{root}/proc"; export DEBIAN_FRONTEND=noninteractive LC_ALL=C; exec chroot "{root}" "$@"'
+    )
+    yield ["unshare", "--mount", "--", "sh", "-ec", script, "chroot"]
     policy.unlink()
     resolver.unlink()
 
