@@ -17,10 +17,11 @@ from chroma_qualify.cluster.images.addons import addon_dir, render_addons
 from chroma_qualify.cluster.images.catalog import Catalog, load_catalog
 from chroma_qualify.cluster.images.engine import build_image, docker, image_id
 from chroma_qualify.cluster.images.golang import build_programs, drop_caches, program_dir
-from chroma_qualify.cluster.images.store import Say, build_lock, cache_dir, require_space, sweep
+from chroma_qualify.cluster.images.store import Say, build_lock, cache_dir, definitions, digest, require_space, sweep
 from chroma_qualify.errors import InfraError, UsageError
 
 MIRROR_VARIABLE = "REGISTRY_MIRROR"
+PULL_TIMEOUT = 1800.0
 
 
 class Source(enum.StrEnum):
@@ -64,10 +65,12 @@ def ensure_images(source: Source, kubernetes: str | None, chroma: str | None, sa
     Raises:
         UsageError: an unknown version. InfraError: a build or a download failed.
     """
-    source = _resolve(source, kubernetes)
+    source = _what_is_there(kubernetes) if source is Source.AUTO else source
+    if source is Source.AUTO:
+        source = Source.REGISTRY if _registry_answers(kubernetes, say) else Source.PACKAGES
     catalog = load_catalog(None if source is Source.REGISTRY else kubernetes, chroma)
     wanted = _image_set(source, catalog, kubernetes)
-    if not _missing(wanted):
+    if not _missing(wanted, catalog):
         say(f"images: nothing to do ({wanted.node})")
         return wanted
     with build_lock(say):
@@ -80,10 +83,12 @@ def ensure_images(source: Source, kubernetes: str | None, chroma: str | None, sa
             if wanted.load:
                 packages.build_chroma(catalog, say)
         build_programs(catalog.go["kind"], say)
-        render_addons(catalog, say)
+        # kubectl renders them; where the rest of Kubernetes comes in a node image, do not compile it for that.
+        alone = {"kubernetes": catalog.go["kubectl"]} if source is Source.REGISTRY else {}
+        render_addons(dataclasses.replace(catalog, go=catalog.go | alone), say)
         drop_caches()
         packages.drop_old_nodes()
-    if missing := _missing(wanted):
+    if missing := _missing(wanted, catalog):
         raise InfraError(f"still missing after the build: {', '.join(missing)}")
     say(f"images: ready ({wanted.node})")
     return wanted
@@ -95,57 +100,62 @@ def find_images(source: Source, kubernetes: str | None, chroma: str | None) -> I
     Raises:
         InfraError: something is not there.
     """
-    source = _resolve(source, kubernetes)
+    source = _what_is_there(kubernetes) if source is Source.AUTO else source
+    if source is Source.AUTO:
+        source = Source.PACKAGES  # neither is there; the message names what that lacks
     catalog = load_catalog(None if source is Source.REGISTRY else kubernetes, chroma)
     wanted = _image_set(source, catalog, kubernetes)
-    if missing := _missing(wanted):
+    if missing := _missing(wanted, catalog):
         raise InfraError(f"not built yet: {', '.join(missing)}", remedy="run `make images`")
     return wanted
 
 
-def _resolve(source: Source, kubernetes: str | None) -> Source:
-    """AUTO: what is there already wins, then a registry that answers."""
-    if source is not Source.AUTO:
-        return source
-    default = load_catalog()
+def _what_is_there(kubernetes: str | None) -> Source:
+    """What AUTO means by the node images that the engine has; AUTO if it has none."""
     try:
         built = packages.node_reference(load_catalog(kubernetes))
     except UsageError:
         built = ""  # a version that only a registry can have
     if built and image_id(built):
         return Source.PACKAGES
-    reference = _node_reference(default, kubernetes)
-    if image_id(reference):
-        return Source.REGISTRY
+    return Source.REGISTRY if image_id(_node_image(load_catalog(), kubernetes)) else Source.AUTO
+
+
+def _registry_answers(kubernetes: str | None, say: Say) -> bool:
+    """Pull the node image, and see: it is the engine that must reach the registry, and only it can tell."""
+    reference = _node_image(load_catalog(), kubernetes)
+    say(f"asking the registry: pulling {reference} (about 1 GB if it is there)")
     try:
-        answered = subprocess.run(
-            ["docker", "manifest", "inspect", _pulled_as(reference)], capture_output=True, timeout=20, check=False
-        )
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return Source.PACKAGES
-    return Source.REGISTRY if answered.returncode == 0 else Source.PACKAGES
+        docker("pull", "--quiet", reference, timeout=PULL_TIMEOUT)
+    except InfraError as error:
+        say(f"no registry serves it, so everything is built from packages ({error.message})")
+        return False
+    return True
 
 
 def _image_set(source: Source, catalog: Catalog, kubernetes: str | None) -> ImageSet:
     kind = program_dir(catalog.go["kind"]) / "kind"
     if source is Source.REGISTRY:
         kubectl = program_dir(catalog.go["kubectl"]) / "kubectl"
-        load = (*_registry_images(catalog), packages.LOADER)
-        return ImageSet(source, _node_reference(catalog, kubernetes), load, addon_dir(catalog), kind, kubectl)
+        load = (*registry_images(catalog), packages.LOADER)
+        return ImageSet(source, _node_image(catalog, kubernetes), load, addon_dir(catalog), kind, kubectl)
     kubectl = program_dir(catalog.go["kubernetes"]) / "kubectl"
     # The node image holds the default Chroma; another one is loaded beside it.
     load = () if catalog.chroma == load_catalog().chroma else (catalog.chroma_reference,)
     return ImageSet(source, packages.node_reference(catalog), load, addon_dir(catalog), kind, kubectl)
 
 
-def _node_reference(catalog: Catalog, kubernetes: str | None) -> str:
-    """kindest/node of that version; by digest where we know it."""
+def _node_image(catalog: Catalog, kubernetes: str | None) -> str:
+    """kindest/node of that version, by digest where we know it.
+
+    Under the mirror's name if there is one: a pull by digest leaves no other, and nothing asks for the usual one.
+    """
     if kubernetes is None or kubernetes.removeprefix("v") == catalog.registry_kubernetes:
-        return f"docker.io/kindest/node:v{catalog.registry_kubernetes}@{catalog.registry_digest}"
-    return f"docker.io/kindest/node:v{kubernetes.removeprefix('v')}"
+        return pulled_as(f"docker.io/kindest/node:v{catalog.registry_kubernetes}@{catalog.registry_digest}")
+    return pulled_as(f"docker.io/kindest/node:v{kubernetes.removeprefix('v')}")
 
 
-def _registry_images(catalog: Catalog) -> tuple[str, ...]:
+def registry_images(catalog: Catalog) -> tuple[str, ...]:
     """Chroma and the add-ons, under their usual references."""
     cilium = catalog.go["cilium"].version
     return (
@@ -158,25 +168,64 @@ def _registry_images(catalog: Catalog) -> tuple[str, ...]:
 
 def _fetch(wanted: ImageSet, catalog: Catalog, say: Say) -> None:
     build_programs(catalog.go["kubectl"], say)
-    for reference in (wanted.node, *_registry_images(catalog), catalog.python):
-        if image_id(reference):
+    if not image_id(wanted.node):
+        _pull(wanted.node, say)
+    for reference in (*registry_images(catalog), catalog.python):
+        if _is_pulled(reference):
             continue
-        pulled = _pulled_as(reference)
-        say(f"pulling {pulled}")
-        docker("pull", "--quiet", pulled, timeout=1800)
+        pulled = pulled_as(reference)
+        _pull(pulled, say)
         if pulled != reference:
-            docker("tag", pulled, reference.partition("@")[0])
-    docker("tag", catalog.python, packages.BASE)
+            docker("tag", pulled, reference)
+    # What the loader is built on elsewhere is Debian's Python; this one looks in another directory for packages.
+    base = definitions() / "loader-base" / "Dockerfile"
+    docker("build", "--quiet", "--build-arg", f"PYTHON={catalog.python}", "--tag", packages.BASE, "-", stdin=base)
     loader = packages.loader_image(say)
     build_image(packages.LOADER, loader.dockerfile, loader.context)
+    docker("tag", packages.LOADER, _loader_mark(catalog))
 
 
-def _pulled_as(reference: str) -> str:
+def _pull(reference: str, say: Say) -> None:
+    say(f"pulling {reference}")
+    try:
+        docker("pull", "--quiet", reference, timeout=PULL_TIMEOUT)
+    except InfraError as error:
+        raise InfraError(
+            f"{reference} cannot be pulled: {error.message}",
+            remedy=f"{MIRROR_VARIABLE}=host:port names a registry that the engine reaches (the sandbox's has no"
+            " uplink); IMAGES=packages needs none",
+        ) from error
+
+
+def pulled_as(reference: str) -> str:
     """The reference to pull: with REGISTRY_MIRROR=host[:port][/path] every registry is replaced by that one."""
     mirror = os.environ.get(MIRROR_VARIABLE, "").rstrip("/")
     return f"{mirror}/{reference.partition('/')[2]}" if mirror else reference
 
 
-def _missing(wanted: ImageSet) -> list[str]:
-    files = [str(path) for path in (wanted.kind, wanted.kubectl, wanted.addons) if not path.exists()]
-    return [*files, *(reference for reference in (wanted.node, *wanted.load) if not image_id(reference))]
+def _is_pulled(reference: str) -> bool:
+    """Does the engine have it, and from a registry? What was built from packages has the same name, but no digest."""
+    done = subprocess.run(
+        ["docker", "image", "inspect", "--format", "{{len .RepoDigests}}", reference],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode == 0 and done.stdout.strip() != "0"
+
+
+def _loader_mark(catalog: Catalog) -> str:
+    """A second name of the loader image that was built on the registry's Python, with its definition's hash."""
+    parts: list[str | Path] = [catalog.python, definitions() / "loader", definitions() / "loader-base"]
+    return f"docker.io/chroma-qualify/loader:registry-{digest(parts)}"
+
+
+def _missing(wanted: ImageSet, catalog: Catalog) -> list[str]:
+    missing = [str(path) for path in (wanted.kind, wanted.kubectl, wanted.addons) if not path.exists()]
+    if not image_id(wanted.node):
+        missing.append(wanted.node)
+    if wanted.source is not Source.REGISTRY:
+        return missing + [reference for reference in wanted.load if not image_id(reference)]
+    missing += [reference for reference in registry_images(catalog) if not _is_pulled(reference)]
+    loader = image_id(packages.LOADER)
+    if loader is None or image_id(_loader_mark(catalog)) != loader:
+        missing.append(packages.LOADER)
+    return missing
