@@ -17,6 +17,17 @@ _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverP
 _NO_SUCH_IMAGE = re.compile(
     r"not found|no such image|manifest unknown|does not exist|InvalidImageName|NeverPull", re.IGNORECASE
 )
+_PULL_CAUSES = (
+    (r"InvalidImageName|couldn't parse image|invalid reference", "that is no valid image name"),
+    (r"NeverPull|imagePullPolicy|pull policy of Never", "the node does not have it and its pull policy is Never"),
+    (
+        r"lookup (\S+?)[: ]",
+        r"the nodes do not have it, and its registry \1 cannot be reached (its name cannot be looked up)",
+    ),
+    (r"dial tcp (\S+?): (?:.*: )?([\w /]+)", r"the nodes do not have it, and its registry cannot be reached (\2)"),
+    (r"unauthorized|authorization failed|denied|403", "its registry refuses access, or has no such image"),
+    (r"not found|manifest unknown|does not exist|no such image", "its registry has no such image"),
+)
 _PROBE = re.compile(r"(Startup|Readiness|Liveness) probe failed: (.*)", re.DOTALL)
 _STATUS = re.compile(r"statuscode: (\d+)")
 
@@ -162,10 +173,19 @@ def _images(state: State) -> Iterator[CandidateError]:
             if tries >= 2 or _NO_SUCH_IMAGE.search(f"{waiting['reason']} {said}"):
                 yield CandidateError(
                     "image-pull",
-                    f"the image {container['image']} cannot be pulled",
+                    f"the image {container['image']} cannot be pulled: {_pull_cause(said)}",
                     evidence=max(messages, key=len),
                     remedy="name an image that the cluster's nodes have or can pull",
                 )
+
+
+def _pull_cause(said: str) -> str:
+    """What a container runtime said about a pull, in a few words."""
+    for pattern, cause in _PULL_CAUSES:
+        if found := re.search(pattern, said, re.IGNORECASE):
+            return found.expand(cause)
+    last = _line(said.strip().splitlines()[-1]) if said.strip() else ""
+    return last.rpartition(": ")[2] or "the container runtime gave no reason"
 
 
 def _claims(state: State) -> Iterator[CandidateError]:
@@ -197,7 +217,8 @@ def _oom(state: State) -> Iterator[CandidateError]:
         }
         for container in _statuses(pod):
             for died in _deaths(state, container):
-                if died.get("reason") == "OOMKilled":
+                # The second: the limit is too low for the runtime's own first process.
+                if died.get("reason") == "OOMKilled" or "OOM-killed" in died.get("message", ""):
                     limit = limits.get(container["name"])
                     yield CandidateError(
                         "oom-killed",

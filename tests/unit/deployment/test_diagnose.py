@@ -56,6 +56,17 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
 
 
 DEAD = {"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": LATER}}
+NEVER_BEGAN = {
+    "terminated": {
+        "reason": "StartError",
+        "message": "runc create failed: container init was OOM-killed (memory limit too low?)",
+        "exitCode": 128,
+        "finishedAt": LATER,
+    }
+}
+UNREACHABLE = (
+    "the nodes do not have it, and its registry registry-1.docker.io cannot be reached (its name cannot be looked up)"
+)
 NETWORK = (
     'failed to do request: Head "https://registry-1.docker.io/": dial tcp: lookup registry-1.docker.io: no such host'
 )
@@ -68,7 +79,7 @@ HTTP = "Readiness probe failed: HTTP probe failed with statuscode: "
         (
             state(pods=[pod(state=waiting("ErrImagePull", "docker.io/chromadb/chroma:9.9.9: not found"))]),
             "image-pull",
-            "the image chromadb/chroma:9.9.9 cannot be pulled",
+            "the image chromadb/chroma:9.9.9 cannot be pulled: its registry has no such image",
         ),
         (
             state(
@@ -76,7 +87,7 @@ HTTP = "Readiness probe failed: HTTP probe failed with statuscode: "
                 pods=[pod(state=waiting("ImagePullBackOff", "Back-off pulling image"))],
             ),
             "image-pull",
-            "the image chromadb/chroma:9.9.9 cannot be pulled",
+            "the image chromadb/chroma:9.9.9 cannot be pulled: " + UNREACHABLE,
         ),
         (
             state(
@@ -102,6 +113,11 @@ HTTP = "Readiness probe failed: HTTP probe failed with statuscode: "
             ),
             "pvc-pending",
             "PVC chromadb-pvc stays Pending: it names no StorageClass and the cluster has no default one",
+        ),
+        (
+            state(pods=[pod(state=waiting("CrashLoopBackOff"), lastState=NEVER_BEGAN, restarts=1)]),
+            "oom-killed",
+            "container chromadb was OOM-killed (limit 16Mi)",
         ),
         (
             state(pods=[pod(state=waiting("CrashLoopBackOff"), lastState=DEAD, restarts=1)]),
