@@ -39,7 +39,8 @@ e2e load images up down clean:
 	@scripts/qualify $@
 
 test: setup
-	@.venv/bin/python -m pytest tests/unit
+	@kubectl=$$(UV="$$PWD/.venv/bin/uv" .venv/bin/python -m chroma_qualify.cluster.images kubectl) \
+	    && PATH="$$(dirname "$$kubectl"):$$PATH" .venv/bin/python -m pytest tests/unit
 
 lint: setup
 	.venv/bin/ruff check .

@@ -37,6 +37,7 @@ class ClusterConfig:
         chroma_version: "" for the default.
         images: auto, registry or packages.
         keep: whether it stays when its owner ends.
+        evidence: directory for the nodes' logs when it does not come up.
         kind: a kind program to use instead of ours.
         kubectl: a kubectl program to use instead of ours.
     """
@@ -47,6 +48,7 @@ class ClusterConfig:
     chroma_version: str = ""
     images: str = "auto"
     keep: bool = False
+    evidence: Path | None = None
     kind: Path | None = None
     kubectl: Path | None = None
 
@@ -86,7 +88,10 @@ def delete_cluster(name: str) -> None:
     """Delete a cluster's containers, volumes and lease; one that does not exist is no error."""
     containers = _containers(name)
     if containers:
-        run(["docker", "rm", "--force", "--volumes", *containers], timeout=120, check=False)
+        done = run(["docker", "rm", "--force", "--volumes", *containers], timeout=120, check=False)
+        if _containers(name):
+            # The lease stays, so that the next run tries again.
+            raise InfraError(f"cluster {name} cannot be deleted: {done.stderr.strip()[-300:]}", remedy="`make clean`")
     drop_lease(name)
 
 
@@ -100,9 +105,10 @@ def sweep(*, kept_too: bool = False) -> list[str]:
     leases = {lease.name: lease for lease in read_leases()}
     for name in sorted(set(leases) | _clusters()):
         lease = leases.get(name)
-        # No lease here: another user's on the same engine, unless it is old.
+        # No lease here: perhaps another user's on the same engine.
+        gone = lease is not None and lease.kept and not _containers(name)  # the machine was restarted, say
         over = lease.is_over() or (kept_too and not lease.owner_lives()) if lease else kept_too
-        if over:
+        if over or gone:
             delete_cluster(name)
             swept.append(name)
     return swept
@@ -148,13 +154,15 @@ def cgroup_version() -> int:
 
 def _create(name: str, config: ClusterConfig, images: ImageSet, say: Say) -> Cluster:
     kubeconfig = cluster_dir(name) / "kubeconfig"
-    (cluster_dir(name) / "kubectl").symlink_to(config.kubectl or images.kubectl)
+    kubectl = cluster_dir(name) / "kubectl"
+    kubectl.unlink(missing_ok=True)  # of a namesake whose containers are gone
+    kubectl.symlink_to(config.kubectl or images.kubectl)
     kind = config.kind or images.kind
     say(f"cluster {name}: {1 + config.workers} node(s) from {images.node}")
     command = [str(kind), "create", "cluster", "--name", name, "--image", images.node, "--config", "-",
                "--kubeconfig", str(kubeconfig), "--quiet"]  # fmt: skip
     run(command, stdin=kind_config(config, cgroup=cgroup_version()), timeout=CREATE_TIMEOUT)
-    cluster = Cluster(name, kubeconfig, cluster_dir(name) / "kubectl", _nodes(name))
+    cluster = Cluster(name, kubeconfig, kubectl, _nodes(name))
     load_images(cluster, images.load)
     apply_addons(cluster, images.addons)
     say(f"cluster {name}: waiting for the network, DNS, storage and metrics")

@@ -15,8 +15,7 @@ from pathlib import Path
 from chroma_qualify.cluster.images.store import cache_dir
 
 HOURS = 3600
-RUN_LEASE = 4 * HOURS  # longer than any run
-KEPT_LEASE = 24 * HOURS
+KEPT_LEASE = 24 * HOURS  # a run's own cluster needs none: it goes when its owner does
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Lease:
         pid: the owner's process id.
         started: the owner's start time in clock ticks since boot, so that a reused pid is not taken for it.
         boot: the kernel's boot id.
-        expires: Unix time in seconds.
+        expires: Unix time in seconds, for a kept one.
         kept: whether it outlives its owner (`KEEP=1`, `make up`).
     """
 
@@ -58,7 +57,7 @@ def cluster_dir(name: str) -> Path:
 def take_lease(name: str, *, kept: bool) -> Lease:
     """Write a lease for this process; before the cluster is created, so that a killed creation is swept too."""
     pid = os.getpid()
-    expires = time.time() + (KEPT_LEASE if kept else RUN_LEASE)
+    expires = time.time() + (KEPT_LEASE if kept else 0)
     lease = Lease(name, pid, _start_time(pid), _boot(), expires, kept)
     place = cluster_dir(name)
     place.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.errors import InfraError
 
 
-def restart_node(cluster: Cluster, node: Node, timeout: float = 120) -> float:
+def restart_node(cluster: Cluster, node: Node, timeout: float = 300) -> float:
     """Restart a node's container, as a machine that is rebooted; returns seconds until it is ready again.
 
     Metrics take two scrapes more; nothing that follows a restart waits for them.
@@ -36,7 +36,7 @@ def restart_node(cluster: Cluster, node: Node, timeout: float = 120) -> float:
             )
         except WaitTimeoutError as error:
             raise InfraError(error.message) from error
-    wait_addons(cluster, timeout=max(1.0, timeout - (time.monotonic() - began)), metrics=False)
+    wait_addons(cluster, timeout=max(60.0, timeout - (time.monotonic() - began)), metrics=False)
     return time.monotonic() - began
 
 

@@ -78,12 +78,12 @@ def wait_for(
                         return objects
                     if time.monotonic() > deadline:
                         break
-        except (kubernetes.client.ApiException, urllib3.exceptions.HTTPError) as error:
-            # 410 Gone: the version is too old, list anew. A refused connection: the API server
-            # restarts (a node fault); it is back or the deadline says so.
+        except (kubernetes.client.ApiException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            # 410 Gone: the version is too old, list anew. A refused connection or half an answer:
+            # the API server restarts (a node fault); it is back or the deadline says so.
             if time.monotonic() > deadline:
                 raise _timed_out(what, timeout, f"{describe(objects)}; the API server said: {error}") from error
-            time.sleep(0.2)
+            time.sleep(0.2)  # there is nobody to watch
             continue
         raise _timed_out(what, timeout, describe(objects))
 

@@ -6,14 +6,14 @@ import argparse
 import sys
 import time
 
-from chroma_qualify.cluster.images.ensure import Source, ensure_images
+from chroma_qualify.cluster.images.ensure import Source, ensure_images, find_kubectl
 from chroma_qualify.errors import QualifyError, UsageError
 
 
 def main() -> int:
     """Returns the exit code: 0, 2 for a wrong request, 4 when a build or a download failed."""
     parser = argparse.ArgumentParser(prog="images", description="Build or fetch the images that a cluster needs.")
-    parser.add_argument("command", choices=["ensure"])
+    parser.add_argument("command", choices=["ensure", "kubectl"], help="kubectl: print where one is, built if need be")
     parser.add_argument("--mode", type=Source, choices=list(Source), default=Source.AUTO)
     parser.add_argument("--k8s-version")
     parser.add_argument("--chroma-version")
@@ -24,6 +24,9 @@ def main() -> int:
         print(f"[{time.monotonic() - began:6.1f} s] {text}", flush=True)
 
     try:
+        if options.command == "kubectl":
+            print(find_kubectl(lambda text: print(f"setup: {text}", file=sys.stderr)))
+            return 0
         ensure_images(options.mode, options.k8s_version, options.chroma_version, say)
     except QualifyError as error:
         print(f"images: {error.message}" + (f"; {error.remedy}" if error.remedy else ""), file=sys.stderr)

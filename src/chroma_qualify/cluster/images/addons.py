@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from chroma_qualify.cluster.images.catalog import Catalog
-from chroma_qualify.cluster.images.golang import build_programs, module_dir, program_dir
+from chroma_qualify.cluster.images.golang import build_programs, module_dir
 from chroma_qualify.cluster.images.store import Say, cache_dir, definitions, digest, make
 from chroma_qualify.errors import InfraError
 
@@ -61,11 +61,6 @@ def render_addons(catalog: Catalog, say: Say) -> Path:
         (place / "crds.yaml").write_text("\n---\n".join(file.read_text() for file in files))
 
     return make(target, produce)
-
-
-def needed_programs(catalog: Catalog) -> tuple[Path, Path]:
-    """Where kind and kubectl are, or will be."""
-    return program_dir(catalog.go["kind"]) / "kind", program_dir(catalog.go["kubernetes"]) / "kubectl"
 
 
 def _save(command: list[str], place: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -108,6 +109,18 @@ def find_images(source: Source, kubernetes: str | None, chroma: str | None) -> I
     if missing := _missing(wanted, catalog):
         raise InfraError(f"not built yet: {', '.join(missing)}", remedy="run `make images`")
     return wanted
+
+
+def find_kubectl(say: Say) -> Path:
+    """A kubectl for what needs no cluster, such as rendering: one built for a cluster, else PATH's, else built now."""
+    catalog = load_catalog()
+    for name in ("kubernetes", "kubectl"):
+        if (built := program_dir(catalog.go[name]) / "kubectl").exists():
+            return built
+    if there := shutil.which("kubectl"):
+        return Path(there)
+    with build_lock(say):
+        return build_programs(catalog.go["kubectl"], say) / "kubectl"
 
 
 def _what_is_there(kubernetes: str | None) -> Source:

@@ -138,7 +138,8 @@ def _containerd(programs: Path, work: Path) -> Iterator[str]:
     log = work / "containerd.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [str(programs / "containerd"), "--config", str(config)],
+            # Should we be killed, it goes too.
+            ["setpriv", "--pdeathsig", "KILL", "--", str(programs / "containerd"), "--config", str(config)],
             stdout=output, stderr=output, env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
         )  # fmt: skip
     try:
@@ -147,7 +148,7 @@ def _containerd(programs: Path, work: Path) -> Iterator[str]:
         while subprocess.run(version, capture_output=True, check=False).returncode != 0:
             if process.poll() is not None or time.monotonic() > until:
                 raise InfraError(f"containerd did not start: {log.read_text().strip()[-400:]}")
-            time.sleep(0.1)
+            time.sleep(0.1)  # its socket cannot be watched
         yield str(address)
     finally:
         process.send_signal(signal.SIGTERM)

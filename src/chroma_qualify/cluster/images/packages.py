@@ -15,9 +15,9 @@ from pathlib import Path
 
 from chroma_qualify.cluster.images import node
 from chroma_qualify.cluster.images.catalog import Catalog, load_catalog
-from chroma_qualify.cluster.images.engine import build_image, docker, image_id
+from chroma_qualify.cluster.images.engine import build_image, docker, image_id, in_sandbox
 from chroma_qualify.cluster.images.golang import build_programs, module_dir, program_dir
-from chroma_qualify.cluster.images.rootfs import base_tar, build_base, build_layer, layer_tar
+from chroma_qualify.cluster.images.rootfs import base_tar, build_base, build_layer, layer_tar, prepare_machine
 from chroma_qualify.cluster.images.store import Say, cache_dir, definitions, digest, make
 from chroma_qualify.errors import InfraError
 
@@ -41,7 +41,9 @@ class Built:
 def node_reference(catalog: Catalog) -> str:
     """The node image's name: its tag holds the hash of everything in it."""
     root = definitions()
-    parts: list[str | Path] = [root / name for name in ("static", "kube-proxy", "cilium", "node", "loader")]
+    parts: list[str | Path] = [
+        root / name for name in ("static", "kube-proxy", "cilium", "node", "loader", "storage-helper")
+    ]
     parts += [root / "chroma" / name for name in ("Dockerfile", "chroma", "config.yaml")]
     parts += [
         chroma_lock(load_catalog()),
@@ -64,6 +66,7 @@ def build_node(catalog: Catalog, say: Say) -> str:
     reference = node_reference(catalog)
     if image_id(reference):
         return reference
+    prepare_machine(say)
     programs = {name: build_programs(module, say) for name, module in catalog.go.items() if name not in _NO_PROGRAMS}
     base = build_base(catalog, say)
     layers = {name: build_layer(catalog, layer, say) for name, layer in catalog.layers.items()}
@@ -81,6 +84,10 @@ def build_node(catalog: Catalog, say: Say) -> str:
             docker("tag", image.references[0], other)
     say(f"{len(images)} images built in {time.monotonic() - began:.0f} s; preloading the node image (usually 60 s)")
     node.build(reference, catalog, programs, layers["node"], references, module_dir(catalog.go["kind"], say))
+    if not in_sandbox():
+        # On somebody's own engine the usual names mean the published images.
+        for usual in references:
+            docker("image", "rm", usual)
     say(f"node image ready, {time.monotonic() - began:.0f} s in all")
     return reference
 
@@ -145,7 +152,8 @@ def drop_old_nodes() -> None:
     for reference in listed[KEPT_NODES:]:
         with contextlib.suppress(InfraError):
             docker("image", "rm", reference)
-    docker("image", "prune", "--force")
+    if in_sandbox():
+        docker("image", "prune", "--force")
 
 
 def build_chroma(catalog: Catalog, say: Say) -> None:

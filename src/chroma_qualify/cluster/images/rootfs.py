@@ -38,13 +38,19 @@ def build_base(catalog: Catalog, say: Say) -> Path:
     target = base_tar(catalog)
     if target.exists():
         return target
-    _require_debootstrap(say)
 
     def produce(place: Path) -> None:
         began = time.monotonic()
         say(f"installing a minimal Debian {catalog.suite} (about 75 MB to download, usually 40 s)")
         root = place.with_suffix("")
-        command = ["debootstrap", "--variant=minbase", f"--include={','.join(catalog.base)}", catalog.suite, str(root)]
+        command = [
+            "debootstrap",
+            "--variant=minbase",
+            "--force-check-gpg",
+            f"--include={','.join(catalog.base)}",
+            catalog.suite,
+            str(root),
+        ]
         if mirror := _mirror(catalog.suite):
             command.append(mirror)
         _run(command)
@@ -135,17 +141,28 @@ def _mirror(suite: str) -> str | None:
     return sites[0] if sites else None
 
 
-def _require_debootstrap(say: Say) -> None:
+def prepare_machine(say: Say) -> None:
+    """Install what builds from packages need of this machine: debootstrap, and certificates to check downloads by.
+
+    Raises:
+        InfraError: this is no machine where that can be done.
+    """
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise InfraError(
             "building images from packages needs root on Debian or Ubuntu",
             remedy="use IMAGES=registry where a container registry can be reached",
         )
-    if shutil.which("debootstrap"):
-        return
-    say("installing debootstrap with apt-get")
-    _run(["apt-get", "update", "-q"])
-    _run(["apt-get", "install", "-qy", "--no-install-recommends", "debootstrap"])
+    wanted = {
+        "debootstrap": Path("/usr/sbin/debootstrap"),
+        "ca-certificates": Path("/etc/ssl/certs/ca-certificates.crt"),
+        "debian-archive-keyring": Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+    }
+    missing = [package for package, file in wanted.items() if not file.exists()]
+    if missing or not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
+        _run(["apt-get", "update", "-q"])
+    if missing:
+        say(f"installing {', '.join(missing)} with apt-get")
+        _run(["apt-get", "install", "-qy", "--no-install-recommends", *missing])
 
 
 def _run(command: list[str], stdin: bytes | None = None) -> None:

@@ -67,8 +67,9 @@ def make(path: Path, produce: Callable[[Path], None]) -> Path:
 
 def sweep(root: Path) -> None:
     """Remove what killed builds left; call it with the lock held."""
-    for leftover in root.glob("*/.making-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    for pattern in ("*/.making-*", "node-*", "context-*"):
+        for leftover in root.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 @contextlib.contextmanager
