@@ -8,14 +8,17 @@ read once more.
 """
 
 import contextlib
+import json
 import socket
 import time
 
 import chromadb.errors
 import kubernetes.client
 import pytest
+import urllib3
 
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
+from chroma_qualify.errors import UndecidedError
 from chroma_qualify.faults import FAULTS, by_name
 from chroma_qualify.faults.base import ready_again, selector, the_server
 from chroma_qualify.faults.strike import strike
@@ -25,6 +28,7 @@ from chroma_qualify.workload.records import Values, make_records, vector
 
 SIZES = (999, 1000, 1001)
 BATCH = 250
+SILENCE_SECONDS = 3  # of a server that waits for the rest of a request; a tunnel delivers within one
 OVERLAP_SECONDS = 10  # a pod that does not wait for the old one runs within 2 to 5 s
 
 
@@ -57,9 +61,7 @@ def tell(report, result) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_acknowledged_records_survive(
-    fault, deployed, chroma, report, run_dir, values, ledger
-):
+def test_acknowledged_records_survive(fault, deployed, chroma, report, run_dir, values, ledger):
     before = chroma(deployed)
     names = [f"{fault.name}-{size}" for size in SIZES]
     for name, size in zip(names, SIZES, strict=True):
@@ -82,55 +84,112 @@ def test_acknowledged_records_survive(
         tell(report, audit(after.get_collection(name, embedding_function=None), ledger[name]))
 
 
-def test_a_slow_stop_lets_no_second_server_onto_the_volume(deployed, forward, report):
+def test_a_slow_stop_lets_no_second_server_onto_the_volume(deployed, forward, report, run_dir):
     """A request that its client never finishes keeps a stopping server alive for its whole grace period.
 
     If the next server starts meanwhile, two of them use one volume, which loses vectors as soon as anybody writes.
     """
     old = the_server(deployed)
     way = forward(deployed)
-    with socket.create_connection((way.host, way.port), timeout=10) as unfinished, deployed.cluster.api_client() as api:
+    with socket.create_connection((way.host, way.port), timeout=10) as unfinished:
         unfinished.sendall(b"POST /api/v2/tenants HTTP/1.1\r\nHost: chroma\r\nContent-Length: 64\r\n\r\n{")
-        unfinished.settimeout(1)
-        with pytest.raises(TimeoutError):  # no answer: the server has the request and waits for the rest of it
-            unfinished.recv(1)
+        unfinished.settimeout(SILENCE_SECONDS)
+        try:  # no answer: the server has the request and waits for the rest of it
+            said = unfinished.recv(200)
+        except TimeoutError:
+            pass
+        else:
+            raise UndecidedError("the server does not wait for the rest of a request", evidence=repr(said))
         injected = by_name("pod-delete").inject(deployed)
+        try:
+            pods = pods_while_stopping(deployed, old.uid)
+            (run_dir / "slow-stop.json").write_text(json.dumps(list(map(evidence_of, pods)), indent=1))
+            judge_slow_stop(deployed, old.uid, pods, report)
+        finally:
+            unfinished.close()
+            ready_again(deployed, injected)
 
-        def running(pods) -> dict[str, bool]:
-            """UID to: is the server's container running?"""
-            name = deployed.candidate.container
-            return {
-                pod.metadata.uid: any(
-                    status.name == name and status.state.running is not None
-                    for status in pod.status.container_statuses or ()
-                )
-                for pod in pods.values()
-            }
+
+def runs(deployed, pod) -> bool:
+    """Is the server's container of this pod running?"""
+    return any(
+        status.name == deployed.candidate.container and status.state.running is not None
+        for status in pod.status.container_statuses or ()
+    )
+
+
+def pods_while_stopping(deployed, old_uid):
+    """The pods when the old server ends or a second one runs beside it, else after OVERLAP_SECONDS, listed anew."""
+    with deployed.cluster.api_client() as api:
+        listing = kubernetes.client.CoreV1Api(api).list_namespaced_pod
+        whose = {"namespace": deployed.namespace, "label_selector": selector(deployed)}
+
+        def decided(pods) -> bool:
+            running = {pod.metadata.uid for pod in pods.values() if runs(deployed, pod)}
+            return old_uid not in running or len(running) > 1
 
         try:
-            seen = running(
-                wait_for(
-                    "the old server to end or another one to run beside it",
-                    kubernetes.client.CoreV1Api(api).list_namespaced_pod,
-                    lambda pods: not running(pods).get(old.uid, False) or sum(running(pods).values()) > 1,
-                    timeout=OVERLAP_SECONDS,
-                    namespace=deployed.namespace,
-                    label_selector=selector(deployed),
-                )
-            )
-        except WaitTimeoutError:
-            seen = {old.uid: True}  # still there after all that time, and alone
-    if not seen.get(old.uid):
-        report.unknown("undecided", "the server stopped at once although a request was unfinished: nothing was tested")
-    elif sum(seen.values()) > 1:
+            what = "the old server to end or another one to run beside it"
+            return tuple(wait_for(what, listing, decided, timeout=OVERLAP_SECONDS, **whose).values())
+        except WaitTimeoutError:  # nothing changed, or the API server was silent: what is there is asked for once more
+            try:
+                return tuple(listing(**whose, _request_timeout=10).items)
+            except (kubernetes.client.ApiException, urllib3.exceptions.HTTPError) as error:
+                raise UndecidedError("the API server does not say which pods run", evidence=str(error)) from error
+
+
+def evidence_of(pod) -> dict[str, object]:
+    """What matters of a pod, for the run directory."""
+    unscheduled = held_back(pod)
+    return {
+        "pod": pod.metadata.name,
+        "uid": pod.metadata.uid,
+        "deleted": str(pod.metadata.deletion_timestamp or ""),
+        "phase": pod.status.phase,
+        "node": pod.spec.node_name or "",
+        "unscheduled": unscheduled or "",
+    }
+
+
+def held_back(pod) -> str | None:
+    """Why the scheduler gives this pod no node; None if it has one or nothing is said yet."""
+    for condition in pod.status.conditions or ():
+        if condition.type == "PodScheduled" and condition.status == "False" and not pod.spec.node_name:
+            return condition.message or condition.reason
+    return None
+
+
+def judge_slow_stop(deployed, old_uid, pods, report) -> None:
+    """Passes only if the old server was seen stopping and what comes next was seen waiting for it."""
+    seen = json.dumps([evidence_of(pod) for pod in pods])
+    running = [pod for pod in pods if runs(deployed, pod)]
+    old = next((pod for pod in running if pod.metadata.uid == old_uid), None)
+    others = [pod for pod in pods if pod.metadata.uid != old_uid]
+    if old is None:
+        raise UndecidedError(
+            "the server stopped at once although a request was unfinished: nothing was tested", evidence=seen
+        )
+    if len(running) > 1:
         report.fail(
             "two-servers-on-one-volume",
             "while the deleted pod's server was still stopping, the next one ran on the same volume",
-            evidence=f"running at the same time: pods with UIDs {', '.join(uid for uid, on in seen.items() if on)}",
+            evidence=seen,
             remedy="a StatefulSet starts the next pod only when the old one is gone; a Deployment does not, "
-            "not even with strategy Recreate, when a pod is deleted or evicted",
+            "not even with strategy Recreate, when a pod is deleted or evicted: claim the volume ReadWriteOncePod",
         )
-    ready_again(deployed, injected)
+        return
+    if old.metadata.deletion_timestamp is None:
+        raise UndecidedError("the old pod is not being deleted: nothing was tested", evidence=seen)
+    if deployed.candidate.deployment["kind"] == "StatefulSet":
+        if others:
+            raise UndecidedError("a StatefulSet made a second pod before the first was gone", evidence=seen)
+        return
+    reasons = [held_back(pod) for pod in others]
+    if not reasons or not all(reasons):
+        why = "has a node but does not run yet" if reasons else "is not there yet"
+        raise UndecidedError(f"the next pod {why}: nothing shows that it waits for the old server", evidence=seen)
+    if any("Insufficient" in str(reason) for reason in reasons):
+        raise UndecidedError("the next pod waits for room on the node, not for the old server", evidence=seen)
 
 
 def test_nothing_was_lost_over_all_faults(deployed, chroma, report, ledger):
