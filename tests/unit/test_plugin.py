@@ -39,8 +39,15 @@ def rules(verdict) -> list[tuple[str, str]]:
         ("pass", 0, "pass", None),
         ("raise CandidateError('lost-index', 'one of 3 is lost')", 1, "fail", "lost-index"),
         ("assert 1 == 2", 1, "fail", "scenario-failed"),
-        ("raise ValueError('Could not connect')", 1, "fail", "scenario-failed"),
-        ("raise WaitTimeoutError('waited 3 s for a pod; last seen: nothing')", 1, "fail", "timeout"),
+        ("raise ValueError('a wrong answer')", 1, "fail", "scenario-failed"),
+        ("raise httpx.HTTPStatusError('500', request=None, response=None)", 1, "fail", "scenario-failed"),
+        ("raise WaitTimeoutError('waited 3 s for a pod; last seen: nothing')", 3, "unknown", "timeout"),
+        ("raise subprocess.TimeoutExpired('kubectl', 3)", 3, "unknown", "timeout"),
+        ("raise httpx.ReadTimeout('timed out')", 3, "unknown", "no-answer"),
+        ("raise httpx.RemoteProtocolError('Server disconnected')", 3, "unknown", "no-answer"),
+        ("raise requests.exceptions.ConnectionError('reset')", 3, "unknown", "no-answer"),
+        ("raise ConnectionRefusedError(111, 'Connection refused')", 3, "unknown", "no-answer"),
+        ("could_not_connect()", 3, "unknown", "no-answer"),
         ("raise UndecidedError('the control got through')", 3, "unknown", "undecided"),
         ("raise InfraError('docker is gone')", 4, "infra", "infra"),
         ("raise ApiException(status=500)", 4, "infra", "cluster-api"),
@@ -58,10 +65,18 @@ def test_outcome_mapping(qualify, statement, exit_code, verdict, rule):
 
 
 IMPORTS = """
+import subprocess
+import httpx
 import pytest
+import requests
 from kubernetes.client import ApiException
 from chroma_qualify.cluster.wait import WaitTimeoutError
 from chroma_qualify.errors import CandidateError, InfraError, UndecidedError
+def could_not_connect():  # as chromadb does it
+    try:
+        raise httpx.ConnectError('refused')
+    except httpx.ConnectError:
+        raise ValueError('Could not connect to a Chroma server')
 """
 
 

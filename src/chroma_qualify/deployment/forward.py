@@ -19,18 +19,26 @@ import socket
 import struct
 import threading
 import types
+import weakref
 from typing import Self
 
+import kubernetes.client
 import tenacity
 
 from chroma_qualify.cluster.model import Cluster
-from chroma_qualify.cluster.wait import WaitTimeoutError
 from chroma_qualify.deployment.targets import NoPodError, Target
 from chroma_qualify.deployment.tunnel import Access, BrokenError, Tunnel, UnreachedError
+from chroma_qualify.errors import CandidateError, InfraError, QualifyError
 
 _CHUNK = 64 * 1024  # bytes
 _KEPT = 4 * 1024 * 1024  # bytes of a client that are kept until a pod answers, to be said to the next one if none does
 _LINGER = 1.0  # s of silence after which a connection whose client has stopped sending is ended; as containerd does
+_open: weakref.WeakSet[Forward] = weakref.WeakSet()
+
+
+def last_errors() -> tuple[str, ...]:
+    """Why connections of the forwards that are open failed: evidence for a request that got no answer."""
+    return tuple(sorted({forward.last_error for forward in set(_open) if forward.last_error}))
 
 
 def open_forward(cluster: Cluster, namespace: str, target: str, port: int, *, patience: float = 60.0) -> Forward:
@@ -44,7 +52,8 @@ def open_forward(cluster: Cluster, namespace: str, target: str, port: int, *, pa
         patience: seconds that opening, and later each new connection, waits for a pod that is ready.
 
     Raises:
-        WaitTimeoutError: no pod of the target could be reached in time; the message holds the last reason.
+        CandidateError: `not-ready`: no pod of the target was ready in time.
+        InfraError: the API server did not answer, or did not lead to a pod that is ready.
     """
     forward = Forward(cluster, Target(namespace, target, port), patience)
     try:
@@ -52,6 +61,7 @@ def open_forward(cluster: Cluster, namespace: str, target: str, port: int, *, pa
     except BaseException:
         forward.close()
         raise
+    _open.add(forward)
     return forward
 
 
@@ -92,6 +102,7 @@ class Forward:
     def close(self) -> None:
         """End all connections, the listener and the thread. Can be called again."""
         self._closing = True
+        _open.discard(self)
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
             self._loop.call_soon_threadsafe(self._cancel)
         if self._thread.is_alive():
@@ -171,7 +182,7 @@ class Forward:
             async for attempt in self._retrying():
                 with attempt:
                     await talk.through(await self._reach(access))
-        except (UnreachedError, BrokenError, WaitTimeoutError) as error:
+        except (UnreachedError, BrokenError, QualifyError) as error:
             self.last_error = str(error)
             raise
 
@@ -179,7 +190,8 @@ class Forward:
         """A tunnel to a pod that is ready; the pods take turns.
 
         Raises:
-            WaitTimeoutError: none within `patience`.
+            CandidateError: none was ready within `patience`.
+            InfraError: the API server stood between.
         """
         try:
             async for attempt in self._retrying():
@@ -189,7 +201,9 @@ class Forward:
                     return await Tunnel.open(access, pods[self._turn % len(pods)])
         except (NoPodError, UnreachedError) as error:
             message = f"waited {self._patience:.0f} s for a port-forward to {self._target}; last seen: {error}"
-            raise WaitTimeoutError(message) from error
+            if _is_not_ready(error):
+                raise CandidateError("not-ready", message) from error
+            raise InfraError(message) from error
         raise AssertionError("unreachable: tenacity returns or raises")
 
     def _retrying(self) -> tenacity.AsyncRetrying:
@@ -199,6 +213,14 @@ class Forward:
             stop=tenacity.stop_after_delay(self._patience),
             reraise=True,
         )
+
+
+def _is_not_ready(error: Exception) -> bool:
+    """Did the API server say that there is no ready pod, as opposed to: did not say, or did not lead to it?"""
+    if not isinstance(error, NoPodError):
+        return False
+    cause = error.__cause__
+    return cause is None or (isinstance(cause, kubernetes.client.ApiException) and cause.status == 404)
 
 
 class _Talk:

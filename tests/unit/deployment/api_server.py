@@ -140,5 +140,6 @@ class ApiServer:
         self._loop.call_soon_threadsafe(abort)
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()

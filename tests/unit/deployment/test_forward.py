@@ -11,9 +11,9 @@ import time
 import pytest
 from api_server import ApiServer
 
-from chroma_qualify.cluster.wait import WaitTimeoutError
-from chroma_qualify.deployment.forward import open_forward
+from chroma_qualify.deployment.forward import last_errors, open_forward
 from chroma_qualify.deployment.targets import NoPodError, endpoints
+from chroma_qualify.errors import CandidateError, InfraError
 
 
 class Echo(socketserver.ThreadingTCPServer):
@@ -180,6 +180,7 @@ def test_a_broken_connection_is_a_reset_and_the_next_one_works(api, echo):
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
         assert forward.last_error
+        assert last_errors() == (forward.last_error,)
         with connect(forward) as client:
             client.sendall(b"y")
             assert receive(client, 1) == b"y"
@@ -217,13 +218,23 @@ def test_pods_take_turns(api, echo):
 
 
 def test_no_pod_in_time_names_target_and_last_state(api):
-    with pytest.raises(WaitTimeoutError, match=r"waited 0 s .* to db:80 in ns.*no pod of db:80.* is ready"):
+    with pytest.raises(CandidateError, match=r"waited 0 s .* to db:80 in ns.*no pod of db:80.* is ready"):
+        open_forward(api.cluster, "ns", "db", 80, patience=0.3)
+
+
+def test_an_api_server_that_does_not_answer_is_not_the_candidates_fault(api, echo):
+    api.pods["db-0"] = echo.port
+    api.failing_upgrades = 1000
+    with pytest.raises(InfraError, match="the API server answered"):
+        open_forward(api.cluster, "ns", "db", 80, patience=0.3)
+    api.close()
+    with pytest.raises(InfraError, match="the API server does not answer"):
         open_forward(api.cluster, "ns", "db", 80, patience=0.3)
 
 
 def test_a_wrong_port_is_named(api, echo):
     api.pods["db-0"] = echo.port
-    with pytest.raises(WaitTimeoutError, match=r"service db has no port 81, it has \[80\]"):
+    with pytest.raises(CandidateError, match=r"service db has no port 81, it has \[80\]"):
         open_forward(api.cluster, "ns", "db", 81, patience=0.3)
 
 
