@@ -103,7 +103,7 @@ class Wanted:
         }
 
 
-def start(cluster: Cluster, wanted: Sequence[Wanted], *, timeout: float = 60) -> tuple[Pod, ...]:
+def start(cluster: Cluster, wanted: Sequence[Wanted], *, timeout: float = 120) -> tuple[Pod, ...]:
     """Start helper pods and wait until all are ready; in the order of `wanted`.
 
     Raises:

@@ -8,9 +8,9 @@ are the real pod's own and no stand-in with copied labels can fall into the Serv
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import kubernetes.client
@@ -18,7 +18,7 @@ import kubernetes.client
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.errors import InfraError
-from chroma_qualify.load import inside
+from chroma_qualify.load import aside, inside
 
 SIDE_DOOR = "chroma-qualify-probe"
 """Name of the ephemeral container."""
@@ -68,12 +68,12 @@ def probe(pod: inside.Pod, targets: Sequence[Target]) -> Mapping[str, Result]:
 
 def probe_all(asked: Mapping[str, tuple[inside.Pod, Sequence[Target]]]) -> Mapping[str, Mapping[str, Result]]:
     """Probe from several pods at the same time: by the source's name, then by the target's."""
-    with ThreadPoolExecutor(max_workers=max(1, len(asked))) as pool:
-        running = {source: pool.submit(probe, pod, targets) for source, (pod, targets) in asked.items()}
-        return {source: future.result() for source, future in running.items()}
+    return aside.all_at_once(
+        {source: functools.partial(probe, pod, targets) for source, (pod, targets) in asked.items()}
+    )
 
 
-def side_door(cluster: Cluster, namespace: str, pod: str, *, timeout: float = 40) -> inside.Pod:
+def side_door(cluster: Cluster, namespace: str, pod: str, *, timeout: float = 90) -> inside.Pod:
     """Add a waiting ephemeral container to a pod and return the place to run probes from.
 
     The pod keeps running as it is; an ephemeral container cannot be removed, so use pods that are thrown away.

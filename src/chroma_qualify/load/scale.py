@@ -7,9 +7,9 @@ server told of it, not when somebody came round to look.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import kubernetes.client
@@ -17,7 +17,12 @@ import kubernetes.client
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment.apply import Deployed
 from chroma_qualify.errors import CandidateError, InfraError, QualifyError, UndecidedError
-from chroma_qualify.load import inside
+from chroma_qualify.load import aside, inside
+
+_STUCK = {
+    "CrashLoopBackOff", "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
+    "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,8 +59,8 @@ def watch_scaling(deployed: Deployed, replicas: int, *, timeout: float) -> Scali
     """Wait until the HPA wants exactly `replicas` and exactly these pods exist and are ready.
 
     Raises:
-        CandidateError: the HPA cannot measure the workload, or new replicas do not get ready.
-        UndecidedError: the HPA saw too little load to move.
+        CandidateError: the HPA cannot measure the workload, or new replicas cannot get ready.
+        UndecidedError: the HPA saw too little load to move, or replicas were not ready in time without a reason.
         InfraError: no metrics, or no room on the nodes.
     """
     hpa = deployed.candidate.hpa
@@ -89,16 +94,18 @@ def watch_scaling(deployed: Deployed, replicas: int, *, timeout: float) -> Scali
         return len(pods) == replicas and all(map(inside.is_ready, pods.values()))
 
     name = hpa["metadata"]["name"]
-    with deployed.cluster.api_client() as api, deployed.cluster.api_client() as other, ThreadPoolExecutor(1) as pool:
-        wanting = pool.submit(
-            wait_for,
-            f"HPA {name} to want {replicas} replicas",
-            kubernetes.client.AutoscalingV2Api(other).list_namespaced_horizontal_pod_autoscaler,
-            hpa_met,
-            timeout=timeout,
-            describe=lambda objects: "; ".join(map(_hpa_words, objects.values())) or "no HPA",
-            namespace=deployed.namespace,
-            field_selector=f"metadata.name={name}",
+    with deployed.cluster.api_client() as api, deployed.cluster.api_client() as other:
+        wanting = aside.start(
+            functools.partial(
+                wait_for,
+                f"HPA {name} to want {replicas} replicas",
+                kubernetes.client.AutoscalingV2Api(other).list_namespaced_horizontal_pod_autoscaler,
+                hpa_met,
+                timeout=timeout,
+                describe=lambda objects: "; ".join(map(_hpa_words, objects.values())) or "no HPA",
+                namespace=deployed.namespace,
+                field_selector=f"metadata.name={name}",
+            )
         )
         try:
             pods = wait_for(
@@ -135,9 +142,49 @@ def _whose_fault(deployed: Deployed, replicas: int, error: WaitTimeoutError) -> 
         return UndecidedError(
             f"the HPA wants {desired} replicas, not {replicas}", evidence=f"{error.message}; {metrics}"
         )
-    if "Unschedulable" in error.message or "Insufficient" in _events(deployed):
-        return InfraError("the nodes have no room for the replicas that the HPA wants", evidence=_events(deployed))
-    return CandidateError("scaling-not-ready", error.message, evidence=_events(deployed))
+    pods = deployed.cluster.get_json("pods", "-n", deployed.namespace, "-l", deployed.candidate.label_selector)["items"]
+    return why_not_ready(pods, error.message, _events(deployed))
+
+
+def why_not_ready(pods: Sequence[Mapping[str, Any]], message: str, events: str) -> QualifyError:
+    """Whose fault it is that pods which the HPA wants are not ready: slowness alone is nobody's.
+
+    Args:
+        pods: the workload's, as the API server shows them.
+        message: what was waited for and seen.
+        events: the namespace's warnings, as text.
+    """
+    for pod in pods:
+        name, status = pod["metadata"]["name"], pod.get("status", {})
+        conditions = {entry["type"]: entry for entry in status.get("conditions") or []}
+        if conditions.get("Ready", {}).get("status") == "True":
+            continue
+        scheduled = conditions.get("PodScheduled", {})
+        if scheduled.get("reason") == "Unschedulable":
+            said = scheduled.get("message", "")
+            if "Insufficient" in said:
+                return InfraError(
+                    f"the nodes have no room for the replicas that the HPA wants: {said}",
+                    remedy="free CPU and memory on the nodes, or give them more",
+                    evidence=events,
+                )
+            return CandidateError("scaling-unschedulable", f"pod {name} finds no node: {said}", evidence=events)
+        for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+            waiting = container.get("state", {}).get("waiting", {}).get("reason", "")
+            if waiting in _STUCK or container.get("restartCount", 0):
+                why = waiting or f"restarted {container['restartCount']} times"
+                sentence = f"pod {name} cannot get ready: container {container['name']} {why}; {message}"
+                return CandidateError("scaling-not-ready", sentence, evidence=events)
+        if any(f"pod/{name} " in f"{line} " and "probe failed" in line and "statuscode" in line
+               for line in events.lower().splitlines()):  # fmt: skip
+            return CandidateError(
+                "scaling-not-ready", f"pod {name} is not ready: a probe fails; {message}", evidence=events
+            )
+    return UndecidedError(
+        f"{message}; nothing in the pods says why, so the machine may just be slow",
+        remedy="run it again with fewer other jobs on the machine",
+        evidence=events,
+    )
 
 
 def _events(deployed: Deployed) -> str:
