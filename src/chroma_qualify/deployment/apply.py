@@ -22,7 +22,7 @@ from chroma_qualify.deployment import diagnose
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.deployment.watcher import Watcher
-from chroma_qualify.errors import CandidateError, InfraError
+from chroma_qualify.errors import CandidateError, InfraError, QualifyError
 
 _FIELD_MANAGER = "chroma-qualify"
 _JUST_APPLIED = timedelta(seconds=10)  # a wait that begins sooner after `apply` is about what `apply` began
@@ -95,7 +95,7 @@ def wait_ready(deployed: Deployed, timeout: float = 120) -> float:
         CandidateError: as soon as it is certain that the candidate does not get ready (rules `image-pull`,
             `pvc-pending`, `crash-loop`, `oom-killed`, `probe-v1-api`, `probe-failing`, `not-admitted`), else
             `probe-failing` or `not-ready` after `timeout` seconds.
-        InfraError: the API server did not answer in all that time.
+        InfraError: the API server did not answer in all that time, or the nodes had no room for a pod.
     """
     began = time.monotonic()
     now = datetime.now(UTC)
@@ -121,7 +121,7 @@ def wait_ready(deployed: Deployed, timeout: float = 120) -> float:
                 return time.monotonic() - began
             failure = diagnose.certain_failure(state)
             if failure is None and time.monotonic() >= began + timeout:
-                failure = diagnose.late_failure(state, timeout)
+                raise _with_log(deployed, state, diagnose.late_failure(state, timeout))
             if failure is not None:
                 raise _with_log(deployed, state, failure)
 
@@ -223,9 +223,9 @@ def _restarts(state: diagnose.State) -> dict[tuple[str, str], int]:
     }
 
 
-def _with_log(deployed: Deployed, state: diagnose.State, failure: CandidateError) -> CandidateError:
+def _with_log(deployed: Deployed, state: diagnose.State, failure: QualifyError) -> QualifyError:
     """Add the end of the container's log to the evidence of a container that dies."""
-    if failure.rule not in {"crash-loop", "oom-killed"}:
+    if not isinstance(failure, CandidateError) or failure.rule not in {"crash-loop", "oom-killed"}:
         return failure
     for pod in state.pods.values():
         done = deployed.cluster.run_kubectl(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from chroma_qualify.deployment.objects import KubeObject
-from chroma_qualify.errors import CandidateError
+from chroma_qualify.errors import CandidateError, InfraError
 
 _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _NO_SUCH_IMAGE = re.compile(
@@ -88,7 +88,7 @@ def certain_failure(state: State) -> CandidateError | None:
     return found[0] if found else None
 
 
-def late_failure(state: State, timeout: float) -> CandidateError:
+def late_failure(state: State, timeout: float) -> CandidateError | InfraError:
     """The most likely reason after a wait that ended without a certain one."""
     last = describe(state)
     for pod in _unready(state):
@@ -102,11 +102,12 @@ def late_failure(state: State, timeout: float) -> CandidateError:
                     remedy="make the probe ask what the server answers, and give it time to start",
                 )
         for event in _about(state, pod["metadata"]["uid"], "FailedScheduling", "FailedMount", "FailedAttachVolume"):
-            return CandidateError(
-                "not-ready",
-                f"pod {pod['metadata']['name']} is not ready after {timeout:.0f} s: {_line(event.get('message', ''))}",
-                evidence=last,
+            message = (
+                f"pod {pod['metadata']['name']} is not ready after {timeout:.0f} s: {_line(event.get('message', ''))}"
             )
+            if "Insufficient" in message:  # another cluster may have the room
+                return InfraError(message, evidence=last, remedy="free CPU and memory on the nodes, or give them more")
+            return CandidateError("not-ready", message, evidence=last)
     return CandidateError("not-ready", f"waited {timeout:.0f} s for ready pods; last seen: {last}", evidence=last)
 
 

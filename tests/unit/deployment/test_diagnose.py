@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chroma_qualify.deployment.diagnose import State, certain_failure, describe, is_ready, late_failure
+from chroma_qualify.errors import CandidateError, InfraError
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 LATER, EARLIER = "2026-11-23T12:00:05Z", "2026-11-23T11:59:00Z"
@@ -201,10 +202,17 @@ def test_a_late_failure_names_the_probe():
 
 
 def test_a_late_failure_names_the_scheduler():
-    failure = late_failure(
-        state(event("FailedScheduling", "0/1 nodes are available: Insufficient cpu"), pods=[pod()]), 9
-    )
+    failure = late_failure(state(event("FailedScheduling", "0/1 nodes are available: node affinity"), pods=[pod()]), 9)
+    assert isinstance(failure, CandidateError)
     assert failure.rule == "not-ready"
+    assert "node affinity" in failure.message
+
+
+def test_no_room_is_the_clusters_failure():
+    failure = late_failure(
+        state(event("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu."), pods=[pod()]), 9
+    )
+    assert isinstance(failure, InfraError)
     assert "Insufficient cpu" in failure.message
 
 
