@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import selectors
 import shlex
 import socket
 import subprocess
@@ -38,7 +39,7 @@ DESCRIBE = "kubectl describe pod -n goaltrajectory-ai -l app=chromadb"
 TOP = "kubectl top pod -n goaltrajectory-ai -l app=chromadb"
 FORWARD = "kubectl port-forward -n goaltrajectory-ai svc/chromadb-service 8000:8000"
 TOP_NUMBERS = r"(?m)^chromadb-\S+\s+\d+m\s+\d+Mi\s*$"
-READY_WITHIN = 90.0  # s
+READY_WITHIN = 180.0  # s
 METRICS_WITHIN = 75.0  # s; every 15 s, two samples for a CPU figure, a new pod 15 to 30 s
 ANSWERS_WITHIN = 20.0  # s
 
@@ -156,7 +157,12 @@ def answer_through_port_forward(terminal):
     port = 8000 if is_free(8000) else free_port()
     process = terminal.start(FORWARD.replace("8000:8000", f"{port}:8000"))
     try:
-        line = process.stdout.readline()  # "Forwarding from …" once it listens; empty if it ended
+        line = ""  # "Forwarding from …" once it listens; empty if it ended
+        with selectors.DefaultSelector() as said:
+            said.register(process.stdout, selectors.EVENT_READ)
+            if not said.select(ANSWERS_WITHIN):
+                raise CandidateError("seed-command", f"`{FORWARD}` says nothing within {ANSWERS_WITHIN:.0f} s")
+            line = process.stdout.readline()
         if "Forwarding from" not in line:
             raise CandidateError("seed-command", f"`{FORWARD}` does not forward: {line.strip() or 'it ended'}")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/heartbeat", timeout=ANSWERS_WITHIN) as answer:
