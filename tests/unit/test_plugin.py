@@ -219,6 +219,8 @@ def test_progress_is_printed_as_it_happens_and_pytest_has_the_last_line(qualify)
     [
         (("--manifests", "nowhere"), "--manifests nowhere: there is no such directory"),
         (("--images", "foo"), "--images foo is none of auto, registry, packages"),
+        (("--kubeconfig", "x"), "--kubeconfig cannot be used: a run makes"),
+        (("--kind-image", "kindest/node:v1.30.0"), "--kind-image cannot be used: the node image follows"),
         (("--nodes", "abc"), "--nodes abc is not a whole number"),
         (("--nodes", "0"), "--nodes 0 is less than 1"),
         (("--seed", "x"), "--seed x is not a whole number"),

@@ -41,7 +41,9 @@ def last_errors() -> tuple[str, ...]:
     return tuple(sorted({forward.last_error for forward in set(_open) if forward.last_error}))
 
 
-def open_forward(cluster: Cluster, namespace: str, target: str, port: int, *, patience: float = 60.0) -> Forward:
+def open_forward(
+    cluster: Cluster, namespace: str, target: str, port: int, *, patience: float = 60.0, local_port: int = 0
+) -> Forward:
     """Open a forward; it works when this returns.
 
     Args:
@@ -50,12 +52,14 @@ def open_forward(cluster: Cluster, namespace: str, target: str, port: int, *, pa
         target: `pod/NAME`, `service/NAME`, `svc/NAME` or the bare name of a Service.
         port: of the pod, or of the Service.
         patience: seconds that opening, and later each new connection, waits for a pod that is ready.
+        local_port: to listen on; 0: one that is free.
 
     Raises:
         CandidateError: `not-ready`: no pod of the target was ready in time.
         InfraError: the API server did not answer, or did not lead to a pod that is ready.
+        OSError: `local_port` is in use.
     """
-    forward = Forward(cluster, Target(namespace, target, port), patience)
+    forward = Forward(cluster, Target(namespace, target, port), patience, local_port)
     try:
         forward.open()
     except BaseException:
@@ -70,13 +74,13 @@ class Forward:
 
     Attributes:
         host: always 127.0.0.1.
-        port: a port that was free.
+        port: the one asked for, else one that was free.
         last_error: why the latest connection failed, or "".
     """
 
-    def __init__(self, cluster: Cluster, target: Target, patience: float) -> None:
+    def __init__(self, cluster: Cluster, target: Target, patience: float, local_port: int = 0) -> None:
         self.host = "127.0.0.1"
-        self.port = 0
+        self.port = local_port
         self.last_error = ""
         self._target = target
         self._patience = patience
@@ -134,7 +138,7 @@ class Forward:
             tunnel = await self._reach(access)
             await tunnel.close()
             server = await asyncio.start_server(
-                lambda reader, writer: self._accept(access, reader, writer), self.host, 0, limit=2 * _CHUNK
+                lambda reader, writer: self._accept(access, reader, writer), self.host, self.port, limit=2 * _CHUNK
             )
         except (Exception, asyncio.CancelledError) as error:
             self._opened.set_exception(error)

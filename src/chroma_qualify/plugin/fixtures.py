@@ -89,10 +89,10 @@ def seed(run: Run) -> int:
 
 
 @pytest.fixture(scope="session")
-def cluster(run: Run) -> Iterator[Cluster]:
-    """The cluster, its add-ons ready; deleted at the end unless `--keep-cluster`."""
+def cluster_config(run: Run) -> ClusterConfig:
+    """What cluster was asked for."""
     options = run.options
-    config = ClusterConfig(
+    return ClusterConfig(
         name=options.cluster_name,
         workers=options.nodes - 1,
         k8s_version=options.k8s_version,
@@ -101,8 +101,15 @@ def cluster(run: Run) -> Iterator[Cluster]:
         keep=options.keep,
         kind=options.kind,
         kubectl=options.kubectl,
+        evidence=run.directory / "logs" / "cluster",
     )
-    life = ephemeral_cluster(config, run.say)
+
+
+@pytest.fixture(scope="session")
+def cluster(run: Run, cluster_config: ClusterConfig) -> Iterator[Cluster]:
+    """The cluster, its add-ons ready; deleted at the end unless `--keep-cluster`."""
+    options = run.options
+    life = ephemeral_cluster(cluster_config, run.say)
     run.say(f"cluster: creating, {options.nodes} node(s) (usually {_CREATE_USUALLY} s)")
     try:
         with run.part("cluster create"):

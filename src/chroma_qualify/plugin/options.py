@@ -63,6 +63,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         group.addoption("--keep-cluster", action="store_true", help="Do not delete the cluster after the run")
         group.addoption("--kind-bin", default=None, help="The kind binary to use")
         group.addoption("--kind-kubectl-bin", default=None, help="The kubectl binary to use")
+        group.addoption("--kubeconfig", default=None, help="Refused: a run has a kubeconfig of its own")
+        group.addoption("--kind-image", default=None, help="Refused: use --k8s-version")
 
 
 def parse_options(config: pytest.Config) -> Options:
@@ -71,6 +73,7 @@ def parse_options(config: pytest.Config) -> Options:
     Raises:
         UsageError: a value is no version, no number, no directory, no mode.
     """
+    _refuse_what_would_be_ignored(config)
     manifests = _existing(config.getoption("manifests"), "--manifests", config.invocation_params.dir, directory=True)
     run_dir = config.getoption("run_dir")
     if run_dir and (path := config.invocation_params.dir / run_dir).exists() and not _is_empty(path):
@@ -104,6 +107,20 @@ def _registered_by_pytest_kind(pluginmanager: pytest.PytestPluginManager) -> boo
     if pluginmanager.is_blocked(_KIND_PLUGIN) or os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD"):
         return False
     return any(point.name == _KIND_PLUGIN for point in importlib.metadata.entry_points(group="pytest11"))
+
+
+def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
+    """Options of pytest-kind's that have no meaning here."""
+    if config.getoption("kubeconfig"):
+        raise UsageError(
+            "--kubeconfig cannot be used: a run makes a cluster, and its kubeconfig, of its own",
+            remedy="use --keep-cluster: the run then prints how to reach the cluster",
+        )
+    if config.getoption("kind_image"):
+        raise UsageError(
+            "--kind-image cannot be used: the node image follows from the version of Kubernetes",
+            remedy="use --k8s-version and --images",
+        )
 
 
 def _existing(given: str | None, option: str, base: Path, *, directory: bool = False) -> Path | None:

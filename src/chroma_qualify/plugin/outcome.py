@@ -91,6 +91,8 @@ def _of_unjudged_error(error: BaseException, told: str) -> tuple[str, Severity, 
     """What the scenario did not expect: no answer at all tells nothing of the candidate, a wrong answer does."""
     if isinstance(error, subprocess.TimeoutExpired):
         return "timeout", Severity.UNKNOWN, f"a program of the scenario did not end: {told}"
+    if isinstance(error, subprocess.CalledProcessError):
+        return "undecided", Severity.UNKNOWN, f"a program failed, and the scenario does not say why: {told}"
     if any(_no_answer(part) for part in _chain(error)):
         return "no-answer", Severity.UNKNOWN, f"a request got no answer, and the scenario does not say why: {told}"
     return "scenario-failed", Severity.FAIL, told
