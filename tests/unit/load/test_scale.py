@@ -60,7 +60,7 @@ def test_all_at_once_raises_what_a_call_raised():
 
 
 def test_an_interrupt_does_not_wait_for_a_call_aside():
-    """An error in the caller, as Ctrl-C is: neither the caller nor the interpreter's end waits for what is still under way."""
+    """An error in the caller, as Ctrl-C is, ends the process although a call is still under way."""
     program = "import time; from chroma_qualify.load.aside import start; start(lambda: time.sleep(60)); 1 / 0"
     done = subprocess.run([sys.executable, "-c", program], timeout=30, capture_output=True, text=True, check=False)
     assert "ZeroDivisionError" in done.stderr
