@@ -22,7 +22,7 @@ SOON = 30.0  # s; without an early certainty it would be wait_ready's 120
 REFUSED = {
     "image-missing": ("image-pull", r"image chromadb/chroma:0\.0\.0-no-such-image cannot be pulled: \w+"),
     "no-storage-class": ("pvc-pending", r"PVC chromadb-pvc .* no StorageClass named no-such-storage-class"),
-    "oom-loop": ("oom-killed", r"container chromadb was OOM-killed \(limit 16Mi\)"),
+    "oom-loop": ("oom-killed", r"container chromadb was OOM-killed \(limit 8Mi\)"),
 }
 
 

@@ -71,7 +71,8 @@ def _kustomize(directory: Path, kubectl: Path) -> list[KubeObject]:
 
 def _kustomize_error(directory: Path, said: str) -> UsageError:
     """One sentence from kustomize's nest of errors, of which the innermost says what is wrong."""
-    said = said.strip().rpartition('err="')[2].removesuffix('"').replace('\\"', '"').removeprefix("error: ")
+    logged = re.search(r'err="(.*)"', said, re.DOTALL)  # a line of its log, else plain words
+    said = (logged[1].replace('\\"', '"') if logged else said).strip().removeprefix("error: ")
     kustomization = next(directory / name for name in KUSTOMIZATIONS if (directory / name).is_file())
     broken = _first_broken_file(directory)
     if broken is not None:

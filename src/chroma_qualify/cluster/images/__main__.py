@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 import time
 
 from chroma_qualify.cluster.images.ensure import Source, ensure_images, find_kubectl
+from chroma_qualify.cluster.images.store import cache_dir
 from chroma_qualify.errors import QualifyError, UsageError
 
 
@@ -31,6 +33,11 @@ def main() -> int:
     except QualifyError as error:
         print(f"images: {error.message}" + (f"; {error.remedy}" if error.remedy else ""), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 4
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
+            raise
+        print(f"images: {cache_dir()} cannot be written: {error}; make room, or set XDG_CACHE_HOME", file=sys.stderr)
+        return 4
     except KeyboardInterrupt:
         print("images: interrupted; what is compiled so far is kept, run it again to go on", file=sys.stderr)
         return 4
