@@ -106,8 +106,8 @@ class KindContract:
         """
         self.ensure_kubectl()
         environment = {**(kwargs.pop("env", None) or os.environ), "KUBECONFIG": str(self.kubeconfig_path)}
-        options = {"encoding": "utf-8", **kwargs}
-        return str(subprocess.check_output([str(self.kubectl_path), *args], env=environment, **options))
+        command = [str(self.kubectl_path), *args]
+        return str(subprocess.check_output(command, env=environment, encoding="utf-8", **kwargs))
 
     def load_docker_image(self, docker_image: str) -> None:
         """Make an image of the local Docker known to the cluster."""
