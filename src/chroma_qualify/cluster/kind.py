@@ -80,18 +80,25 @@ def create_cluster(config: ClusterConfig, say: Say) -> Cluster:
     try:
         return _create(name, config, images, say)
     except BaseException:  # Ctrl-C too: half a cluster is of no use to anybody
-        delete_cluster(name)
+        try:
+            delete_cluster(name)
+        except InfraError as error:  # must not hide why there is only half of it
+            say(f"{error.message}; the next run tries again")
         raise
 
 
 def delete_cluster(name: str) -> None:
     """Delete a cluster's containers, volumes and lease; one that does not exist is no error."""
-    containers = _containers(name)
-    if containers:
-        done = run(["docker", "rm", "--force", "--volumes", *containers], timeout=120, check=False)
+    said = ""
+    for _ in range(3):  # an interrupted `kind` may be making or removing them at the same time
+        containers = _containers(name)
+        if not containers:
+            break
+        said = run(["docker", "rm", "--force", "--volumes", *containers], timeout=120, check=False).stderr.strip()
+    else:
         if _containers(name):
             # The lease stays, so that the next run tries again.
-            raise InfraError(f"cluster {name} cannot be deleted: {done.stderr.strip()[-300:]}", remedy="`make clean`")
+            raise InfraError(f"cluster {name} cannot be deleted: {said[-300:]}", remedy="`make clean`")
     drop_lease(name)
 
 

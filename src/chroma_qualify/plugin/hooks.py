@@ -28,6 +28,7 @@ from chroma_qualify.report.verdict import EXIT_USAGE, Verdict
 RUN = pytest.StashKey[Run]()
 CANDIDATES = pytest.StashKey[Candidates]()
 _SIGTERM = pytest.StashKey[Any]()
+_STOPPED = pytest.StashKey[bool]()  # by `_stop`, not by Ctrl-C: pytest ends with the same status for both
 _DEPLOYING = {"deploy", "module_deploy", "candidate"}  # fixtures that need manifests
 
 
@@ -64,12 +65,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         if options.manifests:
             candidates.load()
     except QualifyError as error:
-        _stop(error)
+        _stop(session, error)
     config.stash[RUN] = Run(options, _printer(config), config.rootpath / "runs")
     config.stash[CANDIDATES] = candidates
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
         reporter.showfspath = False  # our own lines of progress say more than dots
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see __main__: from here on there is something to clean up
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # A cancelled CI job sends SIGTERM: clean up as for Ctrl-C.
     config.stash[_SIGTERM] = signal.signal(signal.SIGTERM, signal.default_int_handler)
 
@@ -87,14 +90,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     if not session.items:
         asked = session.config.option.keyword or session.config.option.markexpr
-        _stop(UsageError(f"no scenario matches {asked!r}" if asked else "there is no scenario to run"))
+        _stop(session, UsageError(f"no scenario matches {asked!r}" if asked else "there is no scenario to run"))
     try:
         _start(session, run)
     except QualifyError as error:
-        _stop(error)
+        _stop(session, error)
     except OSError as error:
         _stop(
-            InfraError(f"the run directory cannot be written: {error}", remedy="free some space, or name a --run-dir")
+            session,
+            InfraError(f"the run directory cannot be written: {error}", remedy="free some space, or name a --run-dir"),
         )
 
 
@@ -182,6 +186,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         yield
         if run is not None and session.testsfailed:  # a file of scenarios cannot be imported
             session.exitstatus = Verdict.INFRA.exit_code
+        elif exitstatus == pytest.ExitCode.INTERRUPTED and not session.config.stash.get(_STOPPED, False):
+            session.exitstatus = Verdict.UNKNOWN.exit_code
         return
     try:
         yield
@@ -241,7 +247,8 @@ def _skip_reason(report: pytest.TestReport) -> str:
     return told.removeprefix("Skipped: ")
 
 
-def _stop(error: QualifyError) -> NoReturn:
+def _stop(session: pytest.Session, error: QualifyError) -> NoReturn:
     """End before anything was started, with one sentence."""
+    session.config.stash[_STOPPED] = True
     code = EXIT_USAGE if isinstance(error, UsageError) else Verdict.INFRA.exit_code
     pytest.exit(f"{error.message}{f'; {error.remedy}' if error.remedy else ''}", returncode=code)
