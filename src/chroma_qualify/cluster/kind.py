@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from chroma_qualify.cluster.addons import apply_addons, wait_addons
+from chroma_qualify.cluster.evidence import collect_nodes
 from chroma_qualify.cluster.images.ensure import ImageSet, Source, find_images
 from chroma_qualify.cluster.lease import cluster_dir, drop_lease, read_leases, take_lease
 from chroma_qualify.cluster.model import Cluster, Node, Role, run
@@ -79,7 +80,9 @@ def create_cluster(config: ClusterConfig, say: Say) -> Cluster:
     take_lease(name, kept=config.keep)
     try:
         return _create(name, config, images, say)
-    except BaseException:  # Ctrl-C too: half a cluster is of no use to anybody
+    except BaseException as failure:  # Ctrl-C too: half a cluster is of no use to anybody
+        if config.evidence and isinstance(failure, Exception):
+            collect_nodes(name, config.evidence)
         try:
             delete_cluster(name)
         except InfraError as error:  # must not hide why there is only half of it
@@ -112,10 +115,13 @@ def sweep(*, kept_too: bool = False) -> list[str]:
     leases = {lease.name: lease for lease in read_leases()}
     for name in sorted(set(leases) | _clusters()):
         lease = leases.get(name)
-        # No lease here: perhaps another user's on the same engine.
-        gone = lease is not None and lease.kept and not _containers(name)  # the machine was restarted, say
-        over = lease.is_over() or (kept_too and not lease.owner_lives()) if lease else kept_too
-        if over or gone:
+        if lease is None:  # perhaps another user's on the same engine
+            over = kept_too
+        elif lease.owner_lives():
+            over = False
+        else:  # a kept one without containers: the machine was restarted, say
+            over = kept_too or lease.is_over() or not _containers(name)
+        if over:
             delete_cluster(name)
             swept.append(name)
     return swept

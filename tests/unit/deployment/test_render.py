@@ -13,7 +13,7 @@ from chroma_qualify.deployment.objects import Candidate, of_kind
 from chroma_qualify.deployment.render import KUSTOMIZATIONS, in_namespace, load_candidate
 from chroma_qualify.errors import UsageError
 
-FOUND = shutil.which("kubectl")
+FOUND = shutil.which("kubectl")  # `make test` provides one
 KUBECTL = Path(FOUND or "kubectl")
 needs_kubectl = pytest.mark.skipif(FOUND is None, reason="kubectl is not installed")
 POLICY = """
