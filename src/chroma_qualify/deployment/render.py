@@ -38,7 +38,7 @@ def load_candidate(directory: Path, kubectl: Path) -> Candidate:
     if any((directory / name).is_file() for name in KUSTOMIZATIONS):
         objects = _kustomize(directory, kubectl)
     else:
-        objects = _plain(directory)
+        objects = plain_objects(directory)
     return Candidate.from_objects(objects, directory, kubectl=kubectl)
 
 
@@ -74,7 +74,7 @@ def _kustomize_error(directory: Path, said: str) -> UsageError:
     logged = re.search(r'err="(.*)"', said, re.DOTALL)  # a line of its log, else plain words
     said = (logged[1].replace('\\"', '"') if logged else said).strip().removeprefix("error: ")
     kustomization = next(directory / name for name in KUSTOMIZATIONS if (directory / name).is_file())
-    broken = _first_broken_file(directory)
+    broken = first_broken_file(directory)
     if broken is not None:
         return broken
     if field := re.search(r'unknown field "([^"]+)"', said):
@@ -91,7 +91,7 @@ def _kustomize_error(directory: Path, said: str) -> UsageError:
     return UsageError(f"kustomize cannot render {directory}: {said.splitlines()[-1] if said else 'it gave no reason'}")
 
 
-def _first_broken_file(directory: Path, seen: frozenset[Path] = frozenset()) -> UsageError | None:
+def first_broken_file(directory: Path, seen: frozenset[Path] = frozenset()) -> UsageError | None:
     """The first file that is no YAML at all, in this directory or those its kustomization names."""
     directory = directory.resolve()
     if directory in seen:
@@ -108,13 +108,14 @@ def _first_broken_file(directory: Path, seen: frozenset[Path] = frozenset()) -> 
         for key in ("resources", "components", "bases"):
             for entry in documents[0].get(key) or ():
                 if (directory / str(entry)).is_dir():
-                    found = _first_broken_file(directory / str(entry), seen | {directory})
+                    found = first_broken_file(directory / str(entry), seen | {directory})
                     if found is not None:
                         return found
     return None
 
 
-def _plain(directory: Path) -> list[KubeObject]:
+def plain_objects(directory: Path) -> list[KubeObject]:
+    """The objects in a directory of plain YAML; raises UsageError for what cannot be read."""
     paths = _yaml_files(directory)
     if not paths:
         raise UsageError(f"{directory} holds no YAML file", remedy="name a directory of Kubernetes manifests")

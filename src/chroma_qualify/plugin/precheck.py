@@ -15,7 +15,7 @@ import yaml
 from chroma_qualify.cluster.images.catalog import load_catalog
 from chroma_qualify.cluster.images.golang import program_dir
 from chroma_qualify.deployment.objects import Candidate
-from chroma_qualify.deployment.render import KUSTOMIZATIONS, _first_broken_file, _plain, load_candidate
+from chroma_qualify.deployment.render import KUSTOMIZATIONS, first_broken_file, load_candidate, plain_objects
 from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.report.verdict import EXIT_USAGE
 
@@ -37,9 +37,9 @@ def check(directory: Path, kubectl: Path | None) -> None:
         raise UsageError(f"{directory} is not a directory", remedy="name a directory of Kubernetes manifests")
     found = [directory / name for name in KUSTOMIZATIONS if (directory / name).is_file()]
     if not found:
-        Candidate.from_objects(_plain(directory), directory, kubectl=Path("kubectl"))
+        Candidate.from_objects(plain_objects(directory), directory, kubectl=Path("kubectl"))
         return
-    if broken := _first_broken_file(directory):
+    if broken := first_broken_file(directory):
         raise broken
     kustomization = yaml.safe_load(found[0].read_text())
     if not isinstance(kustomization, dict):
