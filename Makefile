@@ -9,7 +9,7 @@ help:
 	@echo 'chroma-qualify: may this set of Chroma manifests be promoted?'
 	@echo
 	@echo '  make e2e     a real kind cluster, every scenario, a verdict, evidence under runs/; the cluster is deleted'
-	@echo '               (first time about 45 min where images are built from packages, then at most 10 min)'
+	@echo '               (first time about 25 min where images are built from packages, then about 6 min)'
 	@echo '  make test    unit tests; no engine and no cluster (about 1 min)'
 	@echo '  make load    the load scenarios of tests/load on a cluster of their own'
 	@echo '  make lint    ruff, mypy, import-linter, zizmor, actionlint'
@@ -28,6 +28,7 @@ help:
 	@echo '  K8S_VERSION=V       1.37.2'
 	@echo '  SEED=N              random; printed, and in the verdict'
 	@echo '  IMAGES=MODE         auto: registry if one answers, else packages'
+	@echo '  REGISTRY_MIRROR=R   none; host[:port][/path] that every image is pulled from instead of its own registry'
 	@echo
 	@echo '  verdicts and exit codes of scripts/qualify: 0 pass, 1 fail, 2 wrong request, 3 unknown, 4 infra'
 	@echo '  (make itself always ends with 2 when something failed, and prints the code: "Error 1")'

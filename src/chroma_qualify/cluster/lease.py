@@ -91,8 +91,12 @@ def _boot() -> str:
 
 
 def _start_time(pid: int) -> int:
-    """Field 22 of /proc/PID/stat (proc(5)); 0 where there is no such process, or no /proc."""
+    """Field 22 of /proc/PID/stat (proc(5)); 0 where there is no such process, or no /proc.
+
+    A zombie counts as none: a killed owner stays one for as long as nobody reaps it, in a container perhaps for ever.
+    """
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return 0 if fields[0] in {"Z", "X"} else int(fields[19])
     except (OSError, ValueError, IndexError):
         return 0
