@@ -106,10 +106,10 @@ def _start(session: pytest.Session, run: Run) -> None:
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     needs_manifests = run.options.manifests is not None or bool(wanted & _DEPLOYING)
     candidate = session.config.stash[CANDIDATES].load(DEFAULT_TOPOLOGY) if needs_manifests else None
-    # The digest of a topology that a scenario chooses is not the run's.
-    digest = candidate.digest if candidate and run.options.manifests else ""
+    # Without --manifests the default topology is the candidate; what else a scenario chooses is its own affair.
+    digest, manifests = (candidate.digest, str(candidate.directory)) if candidate else ("", "")
     versions = {"chroma": chroma_image(candidate)} if candidate else {}
-    run.start([item.nodeid for item in session.items], digest=digest, versions=versions)
+    run.start([item.nodeid for item in session.items], digest=digest, manifests=manifests, versions=versions)
     run.say(f"run {run.id}: {len(session.items)} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
     if candidate is not None:
         begin = time.monotonic()

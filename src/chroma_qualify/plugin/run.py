@@ -75,7 +75,7 @@ class Run:
         self._findings: list[Finding] = []
         self._raised: list[BaseException] = []
 
-    def start(self, scenarios: Sequence[str], *, digest: str, versions: Mapping[str, str]) -> None:
+    def start(self, scenarios: Sequence[str], *, digest: str, manifests: str, versions: Mapping[str, str]) -> None:
         """Make the run directory and write plan.json; `scenarios` are pytest's node ids, in order."""
         self.versions = dict(versions)
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ class Run:
         self._states = {node_id: ScenarioState(scenario_name(node_id)) for node_id in scenarios}
         self._plan = Plan(
             run_id=self.id,
-            manifests=str(options.manifests or ""),
+            manifests=manifests,
             digest=digest,
             versions=versions,
             seed=options.seed,
