@@ -11,4 +11,6 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)  # `hooks.pytest_sessionstart` take
 
 import pytest  # noqa: E402
 
-sys.exit(pytest.main(["-p", "chroma_qualify.plugin", *sys.argv[1:]]))
+# This module's own import of the package comes before pytest could rewrite its assertions; it has none.
+QUIET = "ignore:Module already imported so cannot be rewritten:pytest.PytestAssertRewriteWarning"
+sys.exit(pytest.main(["-W", QUIET, "-p", "chroma_qualify.plugin", *sys.argv[1:]]))
