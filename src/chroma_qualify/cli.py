@@ -9,6 +9,7 @@ import enum
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -16,8 +17,9 @@ import typer
 from chroma_qualify.cluster.kind import ClusterConfig, create_cluster, delete_cluster, kept_clusters, sweep
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.errors import QualifyError, UsageError
+from chroma_qualify.rejudge import as_json, as_text, judge_run
 from chroma_qualify.report.console import how_to_reach
-from chroma_qualify.report.verdict import EXIT_USAGE, Verdict
+from chroma_qualify.report.verdict import EXIT_USAGE, Verdict, combine
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -85,6 +87,24 @@ def clean() -> None:
     """Delete every cluster of ours that no living run uses, also those that were kept."""
     swept = sweep(kept_too=True)
     typer.echo(f"deleted: {', '.join(swept)}" if swept else "nothing was left behind")
+
+
+class Format(enum.StrEnum):
+    """How a verdict is printed."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@app.command()
+def check(
+    run_dir: Annotated[Path, typer.Argument(help="The directory of a recorded run.")],
+    form: Annotated[Format, typer.Option("--format", help="For a person, or as verdict.json has it.")] = Format.TEXT,
+) -> None:
+    """Judge a recorded run again, offline; the same files give the same words."""
+    findings = judge_run(run_dir)
+    typer.echo((as_json if form is Format.JSON else as_text)(findings), nl=False)
+    raise typer.Exit(combine(findings).exit_code)
 
 
 def _tell(cluster: Cluster) -> None:

@@ -1,0 +1,85 @@
+"""Recall of the recorded queries: of the k nearest records that were certainly there, how many came back?
+
+Only queries with `near` are judged, as only their vector is known: it is the embedding of that record's value, which
+must be certain, too. A record in doubt that came back may have pushed a certain one out, and is not held against the
+server. Noted while the events pass by, judged at the end, by phase. Called by `checks.judge`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from chroma_qualify.checks.history import Operation, Phase
+from chroma_qualify.checks.limits import Limits
+from chroma_qualify.checks.recall import low_recall
+from chroma_qualify.checks.track import Track
+from chroma_qualify.findings import Finding
+
+Vectors: TypeAlias = Callable[[Sequence[int]], npt.NDArray[np.float32]]
+PER_PHASE = 200  # queries of a phase that are compared with exact search: 200 x 20,000 distances take about a second
+
+
+class Nearest:
+    """The recall of one collection."""
+
+    def __init__(self, collection: str, vectors: Vectors) -> None:
+        """`vectors` makes embeddings of length 1 from values, so that cosine and l2 give the same order."""
+        self._collection = collection
+        self._vectors = vectors
+        self._hits = dict.fromkeys(Phase, 0)
+        self._wanted = dict.fromkeys(Phase, 0)
+        self._queries = dict.fromkeys(Phase, 0)
+        self._version = -1
+        self._ids: list[str] = []
+        self._since = np.empty(0, dtype=np.int64)
+        self._matrix = np.empty((0, 0), dtype=np.float32)
+        self._known: dict[int, npt.NDArray[np.float32]] = {}
+
+    def note(self, op: Operation, track: Track) -> None:
+        """Compare an acknowledged query with exact search over what is certainly live now and was at its start."""
+        near = track.live.get(op.near or "")
+        if near is None or near.value is None or near.since > op.index or self._queries[op.phase] >= PER_PHASE:
+            return
+        if self._version != track.version:
+            self._renew(track)
+        mine = self._since < op.index
+        number = int(mine.sum())
+        rows = np.flatnonzero(mine)
+        certain = {self._ids[row] for row in rows}
+        doubtful = sum(1 for id_ in op.values if id_ not in certain)
+        k = min(op.k - doubtful, number)
+        if k < 1:
+            return
+        query = self._known[near.value]
+        products = self._matrix[rows] @ query
+        best = rows[np.argsort(-products, kind="stable")[:k]]
+        self._queries[op.phase] += 1
+        self._wanted[op.phase] += k
+        self._hits[op.phase] += sum(1 for row in best if self._ids[row] in op.values)
+
+    def findings(self, limits: Limits) -> list[Finding]:
+        """`low-recall`, for each phase with less than the limit."""
+        findings = []
+        for phase, queries in self._queries.items():
+            if queries:
+                what = (
+                    f"recall of the first {queries} queries of phase {phase.value} ({self._wanted[phase]} neighbours)"
+                )
+                measured = self._hits[phase] / self._wanted[phase]
+                findings += low_recall(measured, limits.recall, what, collection=self._collection)
+        return findings
+
+    def _renew(self, track: Track) -> None:
+        self._version = track.version
+        certain = [(id_, there) for id_, there in track.live.items() if there.value is not None]
+        values = [there.value for _, there in certain if there.value is not None]
+        new = [value for value in values if value not in self._known]
+        if new:
+            self._known.update(zip(new, self._vectors(new), strict=True))
+        self._ids = [id_ for id_, _ in certain]
+        self._since = np.array([there.since for _, there in certain], dtype=np.int64)
+        self._matrix = np.stack([self._known[value] for value in values]) if values else self._matrix[:0]
