@@ -67,6 +67,10 @@ class Workload:
         if self.first_lane < 0 or self.first_lane + self.lanes > MOST_LANES:
             raise UsageError(f"a run has at most {MOST_LANES} lanes")
 
+    def due(self, lane: int, number: int) -> float:
+        """When a lane sends its `number`-th operation: seconds since the start; the lanes take turns."""
+        return (lane + number * self.lanes) / self.rate
+
     @property
     def collection(self) -> str:
         """The collection's name: one for each workload."""

@@ -197,11 +197,9 @@ class Traffic:
             self._errors.append(error)
 
     def _lane(self, workload: Workload, lane: int, session: Session, start: int) -> None:
-        interval = workload.lanes / workload.rate * 1e9
-        first = start + interval * lane / workload.lanes  # the lanes take turns
         doubtful: set[str] = set()
         for number, step in enumerate(steps(workload, self._seed, lane)):
-            wait = (first + interval * number - self._clock()) / 1e9
+            wait = workload.due(lane, number) - (self._clock() - start) / 1e9
             if self._stop.wait(max(0, wait)):
                 return
             if step.records:

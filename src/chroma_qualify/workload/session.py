@@ -169,8 +169,9 @@ def _parts(ids: Sequence[str], size: int) -> list[list[str]]:
 
 
 def _pairs(ids: Sequence[str], metadatas: Sequence[Any]) -> Pairs:
-    """Id and value of each record; -1 where the metadata has no value."""
-    return tuple((id_, (metadata or {}).get(VALUE_KEY, -1)) for id_, metadata in zip(ids, metadatas, strict=True))
+    """Id and value of each record; -1 where the metadata has no whole number as its value."""
+    values = ((metadata or {}).get(VALUE_KEY) for metadata in metadatas)
+    return tuple((id_, value if type(value) is int else -1) for id_, value in zip(ids, values, strict=True))
 
 
 def _values(answer: Any) -> Pairs:  # noqa: ANN401

@@ -95,6 +95,12 @@ def test_churn_deletes_what_lives_and_writes_again_what_does_not():
         assert len(live) <= 330
 
 
+def test_the_lanes_take_turns_and_keep_the_rate():
+    workload = Workload(Kind.APPEND, rate=20, lanes=3)
+    due = sorted(workload.due(lane, number) for lane in range(3) for number in range(40))
+    assert due == pytest.approx([number / 20 for number in range(120)])
+
+
 def test_what_cannot_run_is_refused():
     for bad in (
         {"rate": 0},

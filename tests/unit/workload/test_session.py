@@ -87,6 +87,17 @@ def test_a_wrong_vector_is_no_value(session, chroma, name):
     assert len(session.get(B).values) == 4
 
 
+def test_what_others_wrote_has_no_value(session, chroma, name):
+    theirs = [None, {"value": "text"}, {"value": 1.5}, {"value": True}, {"other": 1}]
+    ids = [f"x-{number}" for number in range(5)]
+    chroma.get_collection(name, embedding_function=None).add(
+        ids=ids, embeddings=[vector(number) for number in range(5)], metadatas=theirs
+    )
+    nothing = dict.fromkeys(ids, -1)
+    assert dict(session.get(B).values) == dict(session.query(B, Record("x-0", 0), 5).values) == nothing
+    assert session.get_vectors(B, ids).values == ()
+
+
 def test_a_lost_record_is_asked_for_alone(recorder, local_server, request):
     """Two servers on one directory: the loss made for real."""
     second = type(local_server)(local_server.directory)
