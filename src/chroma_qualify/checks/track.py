@@ -273,7 +273,7 @@ class Track:
             missing = self.missing[what]
             if missing:
                 for id_ in missing.keys() & op.values.keys():
-                    if missing[id_].last.index < op.index:
+                    if missing[id_].first.index < op.index:
                         self.stale.append(Stale(id_, missing.pop(id_), op, what))
             if op.phase is Phase.FINAL:
                 self.seen[what].update(op.values)

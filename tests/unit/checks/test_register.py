@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lines import Lines, findings
 
 from chroma_qualify.checks.register import NEVER, Flaw, conflict, new_cluster
 from chroma_qualify.cluster.images.catalog import GoModule
 from chroma_qualify.cluster.images.golang import build_programs
+from chroma_qualify.findings import Severity
 
 WRITE, DELETE, READ = range(3)
 ABSENT = -1
@@ -169,3 +171,32 @@ def test_a_conflict_names_its_kind(rows, flaw):
     found = conflict(list(clusters.values()), deletes, absent)
     assert found is not None
     assert found.flaw is flaw
+
+
+def as_history(rows: list[Row]) -> Lines:
+    """The same operations as lines: `upsert`, `delete` and `get` of one id, each by a process of its own."""
+    lines = Lines()
+    events = sorted([(row[2], number) for number, row in enumerate(rows)])
+    events = sorted([*events, *((row[3], number) for number, row in enumerate(rows) if row[3] >= 0)])
+    begun: dict[int, dict[str, object]] = {}
+    for _, number in events:
+        f, value, _, _ = rows[number]
+        if number in begun:
+            values = {} if value == ABSENT else {"a": value}
+            lines.end(begun[number], **({"values": values} if f == READ else {}))
+        elif f == WRITE:
+            begun[number] = lines.begin("upsert", values={"a": value})
+        else:
+            begun[number] = lines.begin("delete" if f == DELETE else "get", ids=["a"])
+    return lines
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 1 << 40), st.integers(1, 14), st.integers(1, 6), st.sampled_from([0.0, 0.3]), st.integers(0, 3))
+def test_a_whole_history_is_accused_exactly_if_porcupine_says_so(porcupine, seed, number, processes, info, lies):
+    """All rules together: what one of them takes from another must not get lost between them."""
+    chance = random.Random(seed)
+    rows = spread(chance, number, processes, info)
+    for each in (at_random(chance, rows), played(chance, rows, 0), played(chance, rows, lies)):
+        accusing = [finding.rule for finding in findings(as_history(each)) if finding.severity is Severity.FAIL]
+        assert (not accusing) == porcupine(each), (each, accusing)
