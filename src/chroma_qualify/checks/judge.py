@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chroma_qualify.checks import rules
-from chroma_qualify.checks.history import WRITES, F, History, Kind, Operation
+from chroma_qualify.checks.history import WRITES, F, History, Kind, Operation, without_gc
 from chroma_qualify.checks.limits import Limits
 from chroma_qualify.checks.nearest import Nearest, Vectors
 from chroma_qualify.checks.track import Track
@@ -30,6 +30,11 @@ def judge(history: History, limits: Limits, vectors: Vectors | None = None) -> l
     """
     if history.flaws:
         return cut_short(history)
+    with without_gc():
+        return _judge(history, limits, vectors)
+
+
+def _judge(history: History, limits: Limits, vectors: Vectors | None) -> list[Finding]:
     nearest: dict[str, Nearest] = {}
     watch = None
     if vectors is not None:

@@ -253,7 +253,8 @@ class Track:
     def _strange(self, op: Operation) -> frozenset[str]:
         """Note what nothing wrote and what was deleted; returns those ids."""
         values, registers = op.values, self.registers
-        accused: set[str] = values.keys() - registers.keys()
+        # Not `values.keys() - registers.keys()`: that looks at every id ever written, for each read.
+        accused = {id_ for id_ in values if id_ not in registers}
         if self._failed:
             for id_, value in values.items():
                 if self._failed.get(value) == id_ and id_ in registers and value not in registers[id_].clusters:
