@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -67,6 +67,18 @@ class PhaseTraffic:
     def as_json(self) -> dict[str, str | int | float | bool]:
         """For the run directory."""
         return {**dataclasses.asdict(self), "phase": self.phase.value, "enough": self.enough}
+
+
+def floors(report: Iterable[PhaseTraffic]) -> dict[str, int]:
+    """What plan.json carries as `limits.floors`: per phase, the acknowledged operations needed in all.
+
+    Of a fault's own time only what was sent counts (`PhaseTraffic.enough`): no floor for `during`.
+    """
+    needed: dict[str, int] = {}
+    for each in report:
+        if each.phase is not Phase.DURING:
+            needed[each.phase.value] = needed.get(each.phase.value, 0) + each.floor
+    return needed
 
 
 class Traffic:
