@@ -50,13 +50,18 @@ def as_json(findings: Sequence[Finding]) -> str:
         "verdict": combine(findings).value,
         "findings": [dataclasses.asdict(finding) for finding in findings],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return _printable(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def as_text(findings: Sequence[Finding]) -> str:
     """The form for a person."""
     lines = [f"verdict: {combine(findings).value}", *map(sentence, findings)]
-    return "\n".join(lines) + "\n"
+    return _printable("\n".join(lines) + "\n")
+
+
+def _printable(text: str) -> str:
+    """Half a surrogate pair, which JSON may hold and UTF-8 may not, as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _limits(path: Path) -> Limits:

@@ -20,7 +20,9 @@ from chroma_qualify.checks.track import Track
 from chroma_qualify.findings import Finding
 
 Vectors: TypeAlias = Callable[[Sequence[int]], npt.NDArray[np.float32]]
-PER_PHASE = 200  # queries of a phase that are compared with exact search: 200 x 20,000 distances take about a second
+# Queries of a phase that are compared with exact search. While there are writes each of them needs a matrix of its own.
+QUIET, BUSY = 200, 60
+_MOST_VALUE = 1 << 62  # of no other value is there an embedding
 
 
 class Nearest:
@@ -42,7 +44,10 @@ class Nearest:
     def note(self, op: Operation, track: Track) -> None:
         """Compare an acknowledged query with exact search over what is certainly live now and was at its start."""
         near = track.live.get(op.near or "")
-        if near is None or near.value is None or near.since > op.index or self._queries[op.phase] >= PER_PHASE:
+        most = QUIET if op.phase is Phase.FINAL else BUSY
+        if near is None or near.value is None or near.since > op.index or self._queries[op.phase] >= most:
+            return
+        if not 0 <= near.value < _MOST_VALUE:
             return
         if self._version != track.version:
             self._renew(track)
@@ -75,7 +80,11 @@ class Nearest:
 
     def _renew(self, track: Track) -> None:
         self._version = track.version
-        certain = [(id_, there) for id_, there in track.live.items() if there.value is not None]
+        certain = [
+            (id_, there)
+            for id_, there in track.live.items()
+            if there.value is not None and 0 <= there.value < _MOST_VALUE
+        ]
         values = [there.value for _, there in certain if there.value is not None]
         new = [value for value in values if value not in self._known]
         if new:

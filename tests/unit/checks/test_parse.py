@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lines import Lines, findings, rules
 
 from chroma_qualify import cli
+from chroma_qualify.checks.history import parse
+from chroma_qualify.checks.judge import judge
+from chroma_qualify.checks.limits import Limits
 from chroma_qualify.errors import UsageError
+from chroma_qualify.rejudge import as_json, as_text
+from chroma_qualify.workload.records import vectors
 
 GOOD = Lines().write(a=1).final(a=1)
 REUSED = Lines()
@@ -81,6 +88,47 @@ def test_what_is_no_history_is_refused(raw, words):
     with pytest.raises(UsageError, match="this is no history") as error:
         rules(raw)
     assert words in error.value.message
+
+
+def test_no_part_of_a_history_passes():
+    """Cut anywhere: whatever is missing, what is left must not look like a whole run."""
+    whole = Lines().write(a=1).write("add", b=2).delete("b").final(a=1).raw()
+    assert findings(whole) == []
+    for end in range(len(whole)):
+        try:
+            assert findings(whole[:end]), end
+        except UsageError:
+            assert b"\n" not in whole[:end]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_a_file_holds_there_is_an_answer(data):
+    """Fields of any type, lines doubled, dropped or swapped: findings, or a sentence; nothing else comes out."""
+    odd = st.sampled_from([None, True, -1, 1 << 70, 0.5, "", "a", "\ud800", [], ["a"], [1], {}, {"a": 1}, {"a": -9}])
+    history = Lines().write(a=1, b=2).delete("b").query("a", 2, a=1).count(1).final(a=1)
+    lines = [dict(line) for line in history.lines]
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(lines) - 1))
+        match data.draw(st.sampled_from(["field", "double", "drop", "swap"])):
+            case "field":
+                lines[place][data.draw(st.sampled_from([*lines[place], "ids", "near", "k", "vectors"]))] = data.draw(
+                    odd
+                )
+            case "double":
+                lines.insert(place, dict(lines[place]))
+            case "drop" if len(lines) > 1:
+                del lines[place]
+            case "swap":
+                lines[0], lines[place] = lines[place], lines[0]
+    raw = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    try:
+        found = judge(parse(raw.splitlines(keepends=True)), Limits(), vectors)
+    except UsageError as error:
+        assert error.message  # noqa: PT017 (either is right)
+        return
+    as_json(found).encode()
+    as_text(found).encode()
 
 
 @pytest.fixture
