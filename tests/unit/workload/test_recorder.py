@@ -160,10 +160,13 @@ from chroma_qualify.errors import InfraError
 from chroma_qualify.workload.history import *
 from chroma_qualify.workload.recorder import Recorder
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # the write behind byte 1000 fails
+room = resource.RLIM_INFINITY
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, room))  # the write behind byte 1000 fails
 recorder = Recorder(Path(sys.argv[1]), run_clock())
 done, refused = 0, 0
 for n in range(20):
+    if n == 15:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))  # too late: the file ends with half a line
     process = recorder.new_process()
     try:
         recorder.invoke(process, Call(Op.COUNT, "c", Phase.BEFORE))

@@ -8,6 +8,9 @@ import pytest
 from breaking_proxy import Proxy
 from history_lines import read, validate
 
+from chroma_qualify.checks.history import parse
+from chroma_qualify.checks.judge import judge
+from chroma_qualify.checks.limits import Limits
 from chroma_qualify.errors import UsageError
 from chroma_qualify.workload import client
 from chroma_qualify.workload.history import Outcome, Phase, run_clock
@@ -121,6 +124,9 @@ def test_a_lost_record_is_asked_for_alone(recorder, local_server, request):
     assert set(last.get(Phase.FINAL).values) == pairs(written)
     assert 0 < len(exact.lost) < 2400
     assert {id_ for id_, _ in found.values} == set(ids) - set(exact.lost)
+    with recorder.path.open("rb") as file:
+        (loss,) = (finding for finding in judge(parse(file), Limits()) if finding.rule == "lost-index")
+    assert str(len(exact.lost)) in loss.message
 
 
 def test_a_batch_beyond_the_limit_is_not_sent(session, recorder):
