@@ -95,7 +95,9 @@ def _part_table(result: RunResult) -> Table:
 
 
 def _measure(measure: Measure) -> str:
-    return f"{measure.name} {measure.value:.6g}{' ' + measure.unit if measure.unit else ''}"
+    # Three digits tell a person enough; verdict.json has them all.
+    value = f"{measure.value:.0f}" if abs(measure.value) >= 100 else f"{measure.value:.3g}"
+    return f"{measure.name} {value}{' ' + measure.unit if measure.unit else ''}"
 
 
 def _width(file: TextIO) -> int | None:
