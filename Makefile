@@ -49,6 +49,9 @@ lint: setup
 	.venv/bin/mypy src
 	.venv/bin/mypy scripts/sandbox
 	.venv/bin/mypy scripts/bench-forward
+	.venv/bin/mypy scripts/bench-checks
+	.venv/bin/mypy scripts/bench-recorder
+	.venv/bin/mypy scripts/prove-interrupts
 	.venv/bin/lint-imports
 	.venv/bin/zizmor --offline --quiet .github/workflows
 	scripts/actionlint
