@@ -24,6 +24,7 @@ class LocalServer:
         self.port = 0
 
     def start(self) -> None:
+        assert self.process is None, "stop it first: two servers on one directory lose vectors"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
