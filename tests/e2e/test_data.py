@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from chroma_qualify.checks.recall import exact_neighbours, low_recall, recall
-from chroma_qualify.findings import Finding
 from chroma_qualify.workload import client, corpus, embedding
 from chroma_qualify.workload.audit import audit
 from chroma_qualify.workload.records import VALUE_KEY, Values, make_records, vector, vectors
@@ -32,17 +31,6 @@ def values(seed):
     return Values(seed)
 
 
-def tell(report, findings: "tuple[Finding, ...] | list[Finding]") -> None:
-    for finding in findings:
-        report.fail(
-            finding.rule,
-            finding.message,
-            evidence=finding.evidence,
-            remedy=finding.remedy,
-            collection=finding.collection,
-        )
-
-
 def test_insert_query_filter_update_delete(deployed, chroma, report, values):
     """Every kind of write and read on one small collection; after each write everything is read back."""
     server = chroma(deployed)
@@ -51,7 +39,7 @@ def test_insert_query_filter_update_delete(deployed, chroma, report, values):
     topics = ("walrus", "heron", "badger", "newt")
     texts = [f"field note {number} on the {topics[number % 4]}" for number in range(200)]
     live = client.write(server, collection, records, batch=70, documents=texts)
-    tell(report, audit(collection, live).findings)
+    report.add(*audit(collection, live).findings)
     assert collection.count() == 200
 
     middle = records[100].value
@@ -67,7 +55,7 @@ def test_insert_query_filter_update_delete(deployed, chroma, report, values):
     # An update replaces vector and metadata and leaves the document alone.
     changed = make_records("r", values.take(20))
     live |= client.write(server, collection, changed, how=client.How.UPDATE)
-    tell(report, audit(collection, live).findings)
+    report.add(*audit(collection, live).findings)
     assert collection.get(ids=["r-3"], include=["documents"])["documents"] == [texts[3]]
     (nearest,) = client.query(collection, vectors([records[0].value]), 1)
     assert nearest != ("r-0",), "the vector from before the update still answers"
@@ -76,19 +64,19 @@ def test_insert_query_filter_update_delete(deployed, chroma, report, values):
     upserted = make_records("r", values.take(210))[190:]
     live |= client.write(server, collection, upserted, how=client.How.UPSERT)
     assert len(live) == 210
-    tell(report, audit(collection, live).findings)
+    report.add(*audit(collection, live).findings)
 
     # An update of what is not there and an add of what is there change nothing.
     client.write(server, collection, make_records("nobody", values.take(1)), how=client.How.UPDATE)
     client.write(server, collection, make_records("r", values.take(1)))
-    tell(report, audit(collection, live).findings)
+    report.add(*audit(collection, live).findings)
 
     collection.delete(ids=[f"r-{number}" for number in range(30)])
     collection.delete(where={VALUE_KEY: {"$gte": upserted[0].value}})
     live = {id_: value for number, (id_, value) in enumerate(live.items()) if 30 <= number < 190}
-    tell(report, audit(collection, live).findings)
+    report.add(*audit(collection, live).findings)
     live |= client.write(server, collection, make_records("r", values.take(30)))  # the deleted ids, anew
-    tell(report, audit(collection, live).findings)
+    report.add(*audit(collection, live).findings)
 
     server.delete_collection("daily")
     assert [each.name for each in server.list_collections() if each.name == "daily"] == []
@@ -109,12 +97,12 @@ def test_collections_tenants_and_databases_are_apart(deployed, forward, chroma, 
     for (tenant, database, name), written in expected.items():
         server = chroma(deployed, tenant=tenant, database=database)
         assert {each.name for each in server.list_collections()} == {"same-name", f"only-in-{tenant}-{database}"}
-        tell(report, audit(server.get_collection(name, embedding_function=None), written).findings)
+        report.add(*audit(server.get_collection(name, embedding_function=None), written).findings)
     first = chroma(deployed, tenant="tenant-one", database="database-one")
     first.delete_collection("same-name")
     other = chroma(deployed, tenant="tenant-one", database="database-two")
     still = other.get_collection("same-name", embedding_function=None)
-    tell(report, audit(still, expected["tenant-one", "database-two", "same-name"]).findings)
+    report.add(*audit(still, expected["tenant-one", "database-two", "same-name"]).findings)
 
 
 def test_real_text(deployed, chroma, report):
@@ -145,7 +133,7 @@ def test_real_text(deployed, chroma, report):
     measured = recall(exact, returned, 10)
     report.measure("recall@10, real text", measured)
     what = f"recall@10 of {len(questions)} questions over {len(passages)} passages"
-    tell(report, low_recall(measured, RECALL_FLOOR, what, collection="real-text"))
+    report.add(*low_recall(measured, RECALL_FLOOR, what, collection="real-text"))
 
     # Search by meaning works end to end: the heading of a topic finds a sentence of that topic.
     topics = {passage.id: passage.topic for passage in passages}
@@ -179,7 +167,7 @@ def test_recall_over_20000_vectors(deployed, chroma, report, values):
     measured = recall(exact, returned, 10)
     report.measure("recall@10, 20,000 vectors", measured)
     what = f"recall@10 of {QUERIES} queries over {MANY} vectors"
-    tell(report, low_recall(measured, RECALL_FLOOR, what, collection="many"))
+    report.add(*low_recall(measured, RECALL_FLOOR, what, collection="many"))
 
     # Every id is in the store; every tenth is asked of the index exactly (all of them take a minute).
     store = client.read_store(collection)

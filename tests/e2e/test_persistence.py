@@ -49,17 +49,6 @@ def ledger() -> dict[str, dict[str, int]]:
     return {}
 
 
-def tell(report, result) -> None:
-    for finding in result.findings:
-        report.fail(
-            finding.rule,
-            finding.message,
-            evidence=finding.evidence,
-            remedy=finding.remedy,
-            collection=finding.collection,
-        )
-
-
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_acknowledged_records_survive(fault, deployed, chroma, report, run_dir, values, ledger):
     before = chroma(deployed)
@@ -81,7 +70,7 @@ def test_acknowledged_records_survive(fault, deployed, chroma, report, run_dir, 
             report.fail("low-recall", message, evidence=f"asked for {canary_id}", collection=names[0])
     report.measure(f"{fault.name}: fault proven", struck.proof_seconds, "s")
     for name in names:
-        tell(report, audit(after.get_collection(name, embedding_function=None), ledger[name]))
+        report.add(*audit(after.get_collection(name, embedding_function=None), ledger[name]).findings)
 
 
 def test_a_slow_stop_lets_no_second_server_onto_the_volume(deployed, forward, report, run_dir):
@@ -197,5 +186,5 @@ def test_nothing_was_lost_over_all_faults(deployed, chroma, report, ledger):
         pytest.skip("no fault ran")
     server = chroma(deployed)
     for name, expected in ledger.items():
-        tell(report, audit(server.get_collection(name, embedding_function=None), expected))
+        report.add(*audit(server.get_collection(name, embedding_function=None), expected).findings)
     report.measure("records checked after all faults", sum(map(len, ledger.values())))

@@ -66,6 +66,11 @@ class Report:
         """A number for the verdict's table."""
         self._state.measures.append(Measure(name, float(value), unit))
 
+    def add(self, *findings: Finding) -> None:
+        """What a check found, as it is."""
+        for finding in findings:
+            self._add(finding)
+
     def _add(self, finding: Finding) -> None:
         self._state.findings.append(dataclasses.replace(finding, scenario=self._state.name))
 
