@@ -102,9 +102,9 @@ def check(
     form: Annotated[Format, typer.Option("--format", help="For a person, or as verdict.json has it.")] = Format.TEXT,
 ) -> None:
     """Judge a recorded run again, offline; the same files give the same words."""
-    findings = judge_run(run_dir)
-    typer.echo((as_json if form is Format.JSON else as_text)(findings), nl=False)
-    raise typer.Exit(combine(findings).exit_code)
+    judgement = judge_run(run_dir)
+    typer.echo((as_json if form is Format.JSON else as_text)(judgement), nl=False)
+    raise typer.Exit(combine(judgement.findings).exit_code)
 
 
 def _tell(cluster: Cluster) -> None:

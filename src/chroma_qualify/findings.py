@@ -15,6 +15,7 @@ class Severity(enum.StrEnum):
     FAIL = "fail"  # the candidate's
     INFRA = "infra"  # the cluster's or the machine's
     UNKNOWN = "unknown"  # nobody can tell
+    ACCEPTED = "accepted"  # the candidate's, but a risk that its owner knows and takes: shown, and does not fail it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

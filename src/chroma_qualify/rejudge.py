@@ -7,32 +7,35 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-from chroma_qualify.checks.history import parse
-from chroma_qualify.checks.judge import judge
-from chroma_qualify.checks.limits import Limits
+from chroma_qualify.checks.history import History, parse
+from chroma_qualify.checks.plan import FaultRecord, RunPlan, read_faults, read_plan
+from chroma_qualify.checks.run import ExperimentResult, Judgement, judge_all
 from chroma_qualify.errors import UsageError
-from chroma_qualify.findings import Finding
 from chroma_qualify.report.console import sentence
 from chroma_qualify.report.verdict import combine
 from chroma_qualify.workload.records import vectors
 
 
-def judge_run(directory: Path) -> list[Finding]:
-    """All findings of the history in a run directory.
+def judge_run(directory: Path) -> Judgement:
+    """The judgement over what a run directory holds: history, plan and faults.
 
     Raises:
-        UsageError: there is no such directory, no history in it, or it is none of the known format.
+        UsageError: there is no such directory, no history in it, or a file is none of the known format.
     """
     if not directory.is_dir():
         raise UsageError(f"{directory} is no directory", remedy="name the directory of a run: runs/<run id>")
-    limits = _limits(directory / "plan.json")
+    plan = load_plan(directory)
+    return judge_all(load_history(directory), plan, load_faults(directory), vectors)
+
+
+def load_history(directory: Path) -> History:
+    """The history of a run directory; raises UsageError if there is none."""
     path = directory / "history.jsonl"
     try:
         with path.open("rb") as lines:
-            history = parse(lines)
+            return parse(lines)
     except FileNotFoundError:
         raise UsageError(
             f"{directory} has no history.jsonl", remedy="only a run that recorded one can be judged"
@@ -41,36 +44,64 @@ def judge_run(directory: Path) -> list[Finding]:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", remedy=error.remedy) from None
-    return judge(history, limits, vectors)
 
 
-def as_json(findings: Sequence[Finding]) -> str:
+def load_plan(directory: Path) -> RunPlan:
+    """What plan.json of a run directory says; without one the strictest promises hold."""
+    path = directory / "plan.json"
+    try:
+        return read_plan(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return RunPlan()
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", remedy="it is written at the start of a run") from None
+
+
+def load_faults(directory: Path) -> dict[str, FaultRecord]:
+    """What faults.jsonl of a run directory says, by experiment; a last line that was cut off is left out."""
+    path = directory / "faults.jsonl"
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    whole = [line for line in lines if line.endswith(b"\n")]
+    try:
+        return read_faults(json.loads(line) for line in whole)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is none of the known format: {error}") from None
+
+
+def as_json(judgement: Judgement) -> str:
     """The form of verdict.json."""
     document = {
-        "verdict": combine(findings).value,
-        "findings": [dataclasses.asdict(finding) for finding in findings],
+        "verdict": combine(judgement.findings).value,
+        "findings": [dataclasses.asdict(finding) for finding in judgement.findings],
+        "experiments": [experiment_json(result) for result in judgement.experiments],
     }
     return _printable(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def as_text(findings: Sequence[Finding]) -> str:
+def experiment_json(result: ExperimentResult) -> dict[str, object]:
+    """What a fault did, as verdict.json has it; the findings are among the others."""
+    return {
+        "experiment": result.experiment,
+        "fault": result.fault,
+        "stress": result.stress.value,
+        "ran": result.ran,
+        "reason": result.reason,
+        "outage": None if result.outage is None else dataclasses.asdict(result.outage),
+        "verdict": combine(result.findings).value,
+    }
+
+
+def as_text(judgement: Judgement) -> str:
     """The form for a person."""
-    lines = [f"verdict: {combine(findings).value}", *map(sentence, findings)]
+    lines = [f"verdict: {combine(judgement.findings).value}", *map(sentence, judgement.findings)]
     return _printable("\n".join(lines) + "\n")
 
 
 def _printable(text: str) -> str:
     """Half a surrogate pair, which JSON may hold and UTF-8 may not, as its escape."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _limits(path: Path) -> Limits:
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return Limits()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", remedy="it is written at the start of a run") from None
-    if not isinstance(document, dict):
-        raise UsageError(f"{path} is no JSON object")
-    return Limits.from_json(document["limits"]) if "limits" in document else Limits()

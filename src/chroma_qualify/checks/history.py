@@ -12,7 +12,7 @@ import dataclasses
 import enum
 import gc
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 from chroma_qualify.errors import UsageError
@@ -103,6 +103,10 @@ class History:
     operations: tuple[Operation, ...]
     lines: int
     flaws: tuple[str, ...] = ()
+
+    def only(self, collections: Collection[str]) -> History:
+        """The same history with the operations on these collections alone; indices stay as they are."""
+        return History(tuple(op for op in self.operations if op.collection in collections), self.lines, self.flaws)
 
 
 WRITES: Final = frozenset((F.ADD, F.UPSERT))

@@ -23,24 +23,42 @@ def restart_node(cluster: Cluster, node: Node, timeout: float = 300) -> float:
     began = time.monotonic()
     run(["docker", "restart", "--time", "10", node.name], timeout=timeout)
     started = run(["docker", "inspect", "--format", "{{.State.StartedAt}}", node.name]).stdout.strip()
-    with cluster.api_client() as api:
-        core = kubernetes.client.CoreV1Api(api)
-        try:
-            # Until the new kubelet speaks, the API server shows the node as it was before.
-            wait_for(
-                f"the kubelet of {node.name} to speak after its restart",
-                core.list_node,
-                lambda nodes: node.name in nodes and _last_word(nodes[node.name]) >= started[:19],
-                timeout=timeout,
-                field_selector=f"metadata.name={node.name}",
-            )
-        except WaitTimeoutError as error:
-            raise InfraError(error.message) from error
+    try:
+        # Until the new kubelet speaks, the API server shows the node as it was before.
+        wait_node_speaks(cluster, node.name, since=started, timeout=timeout)
+    except WaitTimeoutError as error:
+        raise InfraError(error.message) from error
     wait_addons(cluster, timeout=max(60.0, timeout - (time.monotonic() - began)), metrics=False)
     return time.monotonic() - began
 
 
+def wait_node_speaks(cluster: Cluster, name: str, *, since: str = "", timeout: float = 120) -> None:
+    """Wait until a node's kubelet says that the node is ready.
+
+    Args:
+        cluster: whose node.
+        name: of the node.
+        since: RFC 3339; only what it said then or later counts.
+        timeout: seconds.
+
+    Raises:
+        WaitTimeoutError: it does not.
+    """
+    with cluster.api_client() as api:
+        wait_for(
+            f"the kubelet of {name} to say that it is ready",
+            kubernetes.client.CoreV1Api(api).list_node,
+            lambda nodes: name in nodes and _last_word(nodes[name]) >= (since[:19] or "0"),
+            timeout=timeout,
+            field_selector=f"metadata.name={name}",
+        )
+
+
 def _last_word(node: kubernetes.client.V1Node) -> str:
-    """When the kubelet last reported, as RFC 3339 to the second; both clocks are this machine's."""
-    beats = [condition.last_heartbeat_time for condition in node.status.conditions if condition.type == "Ready"]
+    """When the kubelet last reported ready, RFC 3339 to the second; "" if it is not. All clocks are this machine's."""
+    beats = [
+        condition.last_heartbeat_time
+        for condition in node.status.conditions
+        if condition.type == "Ready" and condition.status == "True"
+    ]
     return beats[0].strftime("%Y-%m-%dT%H:%M:%S") if beats else ""

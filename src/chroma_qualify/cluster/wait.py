@@ -88,6 +88,32 @@ def wait_for(
         raise _timed_out(what, timeout, describe(objects))
 
 
+def poll_for(
+    what: str, look: Callable[[], T], condition: Callable[[T], bool], timeout: float, interval: float = 0.2
+) -> T:
+    """Look again and again at what nobody can watch (a file of the kernel, an API server that is gone).
+
+    Args:
+        what: what is waited for, as words that fit behind "waited for".
+        look: gives the present state.
+        condition: told that state.
+        timeout: seconds.
+        interval: seconds between two looks.
+
+    Returns:
+        The state that met the condition.
+
+    Raises:
+        WaitTimeoutError: with the last state.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition(state := look()):
+        if time.monotonic() > deadline:
+            raise _timed_out(what, timeout, str(state))
+        time.sleep(interval)
+    return state
+
+
 def _timed_out(what: str, timeout: float, last: str) -> WaitTimeoutError:
     return WaitTimeoutError(f"waited {timeout:.0f} s for {what}; last seen: {last}")
 

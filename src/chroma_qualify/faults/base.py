@@ -81,7 +81,7 @@ class Fault(Protocol):
 
     @property
     def name(self) -> str:
-        """Kebab-case, unique; it appears in verdicts."""
+        """Kebab-case, unique; it appears in verdicts, and qualification.yaml speaks of it."""
 
     def available(self, deployed: Deployed) -> str | None:
         """None if it can be done here, else the reason why not."""
@@ -171,13 +171,46 @@ def ready_again(deployed: Deployed, injected: Injected, timeout: float = RECOVER
             deployed, "a ready server", lambda state: state.ready and state.container_id != old, timeout
         )
     except UndecidedError as error:
-        raise CandidateError(
-            "not-recovered",
-            f"no server was ready {timeout:.0f} s after {injected.fault}",
-            evidence=error.message,
-            remedy="see the pod's log and events in the run directory",
-        ) from error
+        raise _not_recovered(injected, timeout, error) from error
     return Proof("one server is ready again", str(state))
+
+
+def ready_now(deployed: Deployed, injected: Injected, timeout: float = RECOVERY_TIMEOUT) -> ServerState:
+    """A ready server, the one that was struck or another, for faults that are taken back.
+
+    Raises:
+        CandidateError: `not-recovered`, when there is none in time.
+    """
+    try:
+        return wait_for_server(deployed, "a ready server", lambda state: state.ready, timeout)
+    except UndecidedError as error:
+        raise _not_recovered(injected, timeout, error) from error
+
+
+def restarted(deployed: Deployed, before: ServerState) -> ServerState:
+    """The server once its container has restarted in the same pod; UndecidedError if it does not."""
+    return wait_for_server(
+        deployed,
+        f"a restart of the container in pod {before.pod}",
+        lambda state: state.uid == before.uid and state.restarts > before.restarts and state.exit_code is not None,
+    )
+
+
+def memory_limit(deployed: Deployed) -> str:
+    """The memory limit of the server's container as the manifests say it, or ""."""
+    for container in deployed.candidate.deployment["spec"]["template"]["spec"]["containers"]:
+        if container["name"] == deployed.candidate.container:
+            return str(((container.get("resources") or {}).get("limits") or {}).get("memory", ""))
+    return ""
+
+
+def _not_recovered(injected: Injected, timeout: float, error: UndecidedError) -> CandidateError:
+    return CandidateError(
+        "not-recovered",
+        f"no server was ready {timeout:.0f} s after {injected.fault}",
+        evidence=error.message,
+        remedy="see the pod's log and events in the run directory",
+    )
 
 
 def selector(deployed: Deployed) -> str:

@@ -9,7 +9,7 @@ from chroma_qualify.cluster.nodes import restart_node
 from chroma_qualify.deployment.apply import Deployed
 from chroma_qualify.errors import UndecidedError
 from chroma_qualify.faults.base import Injected, Proof, ready_again, the_server, wait_for_server
-from chroma_qualify.faults.process_kill import node_of
+from chroma_qualify.faults.processes import node_of
 
 NODE_TIMEOUT = 300  # seconds until API, node and add-ons are back
 

@@ -1,15 +1,18 @@
-"""One fault from asking to healed, written down in faults.jsonl. Called by the scenarios."""
+"""One fault from asking to healed, written down in faults.jsonl. Called by `experiment`."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import time
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from chroma_qualify.deployment.apply import Deployed
-from chroma_qualify.errors import UndecidedError
+from chroma_qualify.errors import CandidateError, UndecidedError
 from chroma_qualify.faults.base import Fault, Proof
+
+Clock = Callable[[], int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Struck:
         asked: what was done.
         proof: that it took effect.
         undone: that it is over.
-        started: `time.monotonic()` when it was asked for.
+        begin: on the run's clock (ns), when it was asked for.
         proof_seconds: from then to the proof.
         ready_seconds: from then until the server was ready again.
     """
@@ -30,55 +33,65 @@ class Struck:
     asked: str
     proof: Proof
     undone: Proof
-    started: float
+    begin: int
     proof_seconds: float
     ready_seconds: float
 
 
-def strike(fault: Fault, deployed: Deployed, run_dir: Path) -> Struck:
-    """Inject a fault, prove it, undo it, prove that.
+def strike(fault: Fault, deployed: Deployed, run_dir: Path, clock: Clock, *, experiment: str, hold: float = 0) -> Struck:
+    """Inject a fault, prove it, let it last, undo it, prove that.
 
     Args:
         fault: what to do.
         deployed: to which server.
         run_dir: its `faults.jsonl` gets one line, also when there is no proof.
+        clock: of the run's history.
+        experiment: for which it is done.
+        hold: seconds between the proof and the undoing.
 
     Raises:
         UndecidedError: it is not available here, or its proof is missing.
+        CandidateError: the server did not survive it.
     """
     reason = fault.available(deployed)
     if reason is not None:
-        _log(run_dir, deployed, fault.name, {"unavailable": reason})
+        unavailable(fault, run_dir, experiment, reason)
         raise UndecidedError(f"fault {fault.name} is not available: {reason}")
-    entry: dict[str, object] = {}
-    started = time.monotonic()
+    begin = clock()
+    entry: dict[str, object] = {"begin": begin}
     try:
         injected = fault.inject(deployed)
         entry["asked"] = injected.asked
         try:
             proof = fault.prove(deployed, injected)
-            entry |= {"proof": dataclasses.asdict(proof), "proof_seconds": time.monotonic() - started}
+            proven = clock()
+            entry |= {"proof": dataclasses.asdict(proof), "proven": proven}
+            threading.Event().wait(hold)  # how long it lasts is part of the fault
         finally:
             fault.undo(deployed, injected)
         undone = fault.prove_undone(deployed, injected)
-        entry |= {"undone": dataclasses.asdict(undone), "ready_seconds": time.monotonic() - started}
-    except Exception as error:
-        entry["error"] = str(error)
+        healed = clock()
+        entry |= {"undone": dataclasses.asdict(undone), "healed": healed}
+    except CandidateError as error:
+        entry |= {"error": error.message, "rule": error.rule, "evidence": error.evidence}
+        raise
+    except BaseException as error:
+        entry["error"] = str(error) or type(error).__name__
         raise
     finally:
-        _log(run_dir, deployed, fault.name, entry)
-    return Struck(
-        fault.name,
-        injected.asked,
-        proof,
-        undone,
-        started,
-        float(str(entry["proof_seconds"])),
-        float(str(entry["ready_seconds"])),
-    )
+        _log(run_dir, deployed, fault.name, experiment, entry)
+    return Struck(fault.name, injected.asked, proof, undone, begin, (proven - begin) / 1e9, (healed - begin) / 1e9)
 
 
-def _log(run_dir: Path, deployed: Deployed, fault: str, entry: dict[str, object]) -> None:
-    line = {"fault": fault, "namespace": deployed.namespace, **entry}
+def unavailable(fault: Fault, run_dir: Path, experiment: str, reason: str) -> None:
+    """Write down that a fault cannot be done here: it is in the plan, so it must be in faults.jsonl."""
+    _write(run_dir, {"experiment": experiment, "fault": fault.name, "unavailable": reason})
+
+
+def _log(run_dir: Path, deployed: Deployed, fault: str, experiment: str, entry: dict[str, object]) -> None:
+    _write(run_dir, {"experiment": experiment, "fault": fault, "namespace": deployed.namespace, **entry})
+
+
+def _write(run_dir: Path, line: dict[str, object]) -> None:
     with (run_dir / "faults.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -35,18 +35,17 @@ class Observer:
     the API server was away, and what happened is known only from what it left.
     """
 
-    def __init__(self, cluster: Cluster, run_dir: Path, clock: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, cluster: Cluster, run_dir: Path, clock: Callable[[], int]) -> None:
         """Begin to observe nothing yet.
 
         Args:
             cluster: to watch.
             run_dir: exists; gets `timeline.jsonl`, `logs/` and `objects/`.
-            clock: monotonic ns; the one of the run's history, so that both can be laid side by side.
+            clock: ns since the start of the run; the one of its history, so that both can be laid side by side.
         """
         self._cluster = cluster
         self._run_dir = run_dir
         self._clock = clock
-        self._start = clock()
         self._lock = threading.Lock()
         self._followed: set[str] = set()
         self._objects: dict[str, KubeObject] = {}  # by uid: what is there, followed or not
@@ -173,5 +172,5 @@ class Observer:
 
     def _write_locked(self, line: dict[str, Field]) -> None:
         if not self._timeline.closed:
-            self._timeline.write(json.dumps({"time": self._clock() - self._start, **line}) + "\n")
+            self._timeline.write(json.dumps({"time": self._clock(), **line}) + "\n")
             self._timeline.flush()

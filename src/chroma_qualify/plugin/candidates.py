@@ -9,8 +9,10 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
+from chroma_qualify.checks.promises import Promises
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.deployment.objects import Candidate, KubeObject
+from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.deployment.render import load_candidate
 from chroma_qualify.errors import CandidateError, UsageError
 from chroma_qualify.plugin.options import Options
@@ -54,6 +56,14 @@ class Candidates:
                 candidate = Candidate.from_objects(objects, directory, kubectl=candidate.kubectl)
             self._loaded[directory] = candidate
         return self._loaded[directory]
+
+    def promises(self, topology: str = DEFAULT_TOPOLOGY) -> Promises:
+        """What the candidate's directory, else the topology's, promises.
+
+        Raises:
+            UsageError: its qualification.yaml cannot be read.
+        """
+        return load_promises(self._options.manifests or self._overlays / topology)
 
     def _kubectl(self) -> Path:
         options = self._options

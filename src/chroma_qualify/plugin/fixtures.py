@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -32,6 +32,10 @@ from chroma_qualify.plugin.hooks import CANDIDATES, RUN
 from chroma_qualify.plugin.run import Run, ScenarioState
 from chroma_qualify.report.console import how_to_reach
 from chroma_qualify.report.verdict import Measure
+
+if TYPE_CHECKING:
+    from chroma_qualify.plugin.bench import Bench
+    from chroma_qualify.workload.recorder import Recorder
 
 _CREATE_USUALLY = 40  # seconds, on 2 cores
 _numbers = itertools.count(1)
@@ -140,24 +144,52 @@ def cluster(run: Run, cluster_config: ClusterConfig) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def observer(cluster: Cluster, run_dir: Path) -> Iterator[Observer]:
+def observer(run: Run, cluster: Cluster, run_dir: Path) -> Iterator[Observer]:
     """Writes timeline.jsonl and every container's log from its birth."""
-    with Observer(cluster, run_dir) as observer:
+    with Observer(cluster, run_dir, run.clock) as observer:
         yield observer
 
 
 @pytest.fixture
 def namespace(run: Run, cluster: Cluster, observer: Observer, request: pytest.FixtureRequest) -> Iterator[str]:
     """A fresh namespace that enforces Pod Security `restricted`."""
-    with _fresh_namespace(run, cluster, observer, request.node) as name:
+    with fresh_namespace(run, cluster, observer, request.node, request.node.name) as name:
         yield name
 
 
 @pytest.fixture(scope="module")
 def module_namespace(run: Run, cluster: Cluster, observer: Observer, request: pytest.FixtureRequest) -> Iterator[str]:
     """The same, shared by the scenarios of a file."""
-    with _fresh_namespace(run, cluster, observer, request.node) as name:
+    with fresh_namespace(run, cluster, observer, request.node, request.node.name) as name:
         yield name
+
+
+@pytest.fixture(scope="session")
+def recorder(run: Run) -> Iterator[Recorder]:
+    """The one writer of this run's history.jsonl."""
+    from chroma_qualify.workload.recorder import Recorder
+
+    with Recorder(run.directory / "history.jsonl", run.clock) as recorder:
+        yield recorder
+
+
+@pytest.fixture(scope="module")
+def bench(
+    run: Run, cluster: Cluster, observer: Observer, recorder: Recorder, request: pytest.FixtureRequest
+) -> Iterator[Bench]:
+    """Deployments for experiments, shared by a file."""
+    from chroma_qualify.faults.experiment import Context  # these import chromadb
+    from chroma_qualify.plugin.bench import Bench
+
+    def namespace(words: str) -> contextlib.AbstractContextManager[str]:
+        return fresh_namespace(run, cluster, observer, request.node, words)
+
+    context = Context(recorder, run.clock, run.directory, run.options.seed)
+    bench = Bench(run, cluster, request.config.stash[CANDIDATES], namespace, observer.collect, context)
+    try:
+        yield bench
+    finally:
+        bench.close()
 
 
 @pytest.fixture(scope="session")
@@ -250,25 +282,26 @@ def _deployer(run: Run, cluster: Cluster, namespace: str, request: pytest.Fixtur
 
 
 @contextlib.contextmanager
-def _fresh_namespace(run: Run, cluster: Cluster, observer: Observer, node: pytest.Item) -> Iterator[str]:
-    words = re.sub(r"[^a-z0-9]+", "-", node.name.lower().removeprefix("test_").removesuffix(".py")).strip("-")
-    name = f"cq-{words[:40].strip('-')}-{run.id[-6:]}-{next(_numbers)}"
+def fresh_namespace(run: Run, cluster: Cluster, observer: Observer, node: pytest.Item, name: str) -> Iterator[str]:
+    """A namespace for as long as the block lasts; its evidence is collected if a scenario of `node` has failed."""
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("test_").removesuffix(".py")).strip("-")
+    space = f"cq-{words[:40].strip('-')}-{run.id[-6:]}-{next(_numbers)}"
     labels = {
         "pod-security.kubernetes.io/enforce": "restricted",
         "app.kubernetes.io/managed-by": "chroma-qualify",
         "chroma-qualify/run": run.id,
     }
-    create_namespace(cluster, name, labels)
+    create_namespace(cluster, space, labels)
     try:
-        observer.follow(name)
-        yield name
+        observer.follow(space)
+        yield space
     finally:
         failed = run.failed(node.nodeid)
         try:
             if failed:
-                run.say(f"{name}: collecting evidence")
-                observer.collect(name)
+                run.say(f"{space}: collecting evidence")
+                observer.collect(space)
         finally:
             # A failed scenario in a cluster that is kept is there to be looked at.
             if not (failed and run.options.keep):
-                delete_namespace(cluster, name, wait=False)
+                delete_namespace(cluster, space, wait=False)

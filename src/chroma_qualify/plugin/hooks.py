@@ -10,12 +10,14 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NoReturn
 
 import pytest
 
+from chroma_qualify.checks.promises import STRICTEST
 from chroma_qualify.errors import InfraError, QualifyError, UsageError
+from chroma_qualify.faults.experiments import Experiment, experiments, plan_json
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint import lint_objects
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
@@ -23,13 +25,13 @@ from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
 from chroma_qualify.plugin.run import Run, ScenarioState
 from chroma_qualify.report.console import print_summary, sentence
-from chroma_qualify.report.verdict import EXIT_USAGE, Verdict
+from chroma_qualify.report.verdict import EXIT_USAGE, Outcome, Verdict, outcome_of
 
 RUN = pytest.StashKey[Run]()
 CANDIDATES = pytest.StashKey[Candidates]()
 _SIGTERM = pytest.StashKey[Any]()
 _STOPPED = pytest.StashKey[bool]()  # by `_stop`, not by Ctrl-C: pytest ends with the same status for both
-_DEPLOYING = {"deploy", "module_deploy", "candidate"}  # fixtures that need manifests
+_DEPLOYING = {"deploy", "module_deploy", "candidate", "bench"}  # fixtures that need manifests
 
 
 class OneSentence:
@@ -64,6 +66,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         candidates = Candidates(options, config.rootpath / "manifests" / "overlays")
         if options.manifests:
             candidates.load()
+            candidates.promises()
     except QualifyError as error:
         _stop(session, error)
     config.stash[RUN] = Run(options, _printer(config), config.rootpath / "runs")
@@ -105,11 +108,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def _start(session: pytest.Session, run: Run) -> None:
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     needs_manifests = run.options.manifests is not None or bool(wanted & _DEPLOYING)
-    candidate = session.config.stash[CANDIDATES].load(DEFAULT_TOPOLOGY) if needs_manifests else None
+    candidates = session.config.stash[CANDIDATES]
+    candidate = candidates.load(DEFAULT_TOPOLOGY) if needs_manifests else None
+    promises = candidates.promises(DEFAULT_TOPOLOGY) if needs_manifests else STRICTEST
     # Without --manifests the default topology is the candidate; what else a scenario chooses is its own affair.
     digest, manifests = (candidate.digest, str(candidate.directory)) if candidate else ("", "")
     versions = {"chroma": chroma_image(candidate)} if candidate else {}
-    run.start([item.nodeid for item in session.items], digest=digest, manifests=manifests, versions=versions)
+    run.start(
+        [item.nodeid for item in session.items],
+        digest=digest,
+        manifests=manifests,
+        versions=versions,
+        experiments=plan_json(chosen_experiments(session.items)),
+        promises=promises,
+    )
     run.say(f"run {run.id}: {len(session.items)} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
     if candidate is not None:
         begin = time.monotonic()
@@ -119,6 +131,20 @@ def _start(session: pytest.Session, run: Run) -> None:
             run.say(f"lint: {finding.severity.value}: {finding.rule}: {finding.message}")
         if not findings:
             run.say(f"lint: {candidate.directory}: nothing found")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One scenario for each experiment, as many as the options ask for."""
+    if "experiment" in metafunc.fixturenames:
+        run = metafunc.config.stash.get(RUN, None)
+        table = experiments(run.options.power_losses) if run else experiments()
+        metafunc.parametrize("experiment", table, ids=[experiment.name for experiment in table])
+
+
+def chosen_experiments(items: Sequence[pytest.Item]) -> list[Experiment]:
+    """The experiments among the collected scenarios, in their order."""
+    params = (getattr(item, "callspec", None) for item in items)
+    return [spec.params["experiment"] for spec in params if spec is not None and "experiment" in spec.params]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -162,7 +188,7 @@ def pytest_runtest_makereport(
             return report
         state.findings.append(finding_of(error, in_setup=call.when != "call", scenario=state.name))
         _tell(report, state, item, trace="" if has_own_sentence(error) else report.longreprtext)
-    elif call.when == "call" and state.findings:
+    elif call.when == "call" and outcome_of(state.findings) is not Outcome.PASS:
         report.outcome = "failed"
         _tell(report, state, item, trace="")
     return report

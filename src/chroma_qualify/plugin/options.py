@@ -33,6 +33,7 @@ class Options:
         chroma_version: e.g. "1.5.9", and then it overrules what the manifests say; "" if none was asked for.
         k8s_version: e.g. "1.37.2"; "" for the default.
         cluster_name: None: a unique one.
+        power_losses: how often the volume's power is cut.
     """
 
     manifests: Path | None
@@ -46,6 +47,7 @@ class Options:
     keep: bool
     kind: Path | None
     kubectl: Path | None
+    power_losses: int = 2
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -57,6 +59,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption("--nodes", metavar="N", default="1", help="Nodes of the cluster (default: 1, the control plane)")
     group.addoption("--chroma-version", metavar="V", help="Version of Chroma (default: images.toml's)")
     group.addoption("--k8s-version", metavar="V", help="Version of Kubernetes (default: images.toml's)")
+    group.addoption(
+        "--power-losses", metavar="N", default="2", help="Crashes of the volume that are tried (default: 2; nightly: 20)"
+    )
     group.addoption("--images", metavar="MODE", default="auto", help=f"One of {', '.join(IMAGE_MODES)} (default: auto)")
     if not _registered_by_pytest_kind(pluginmanager):
         group.addoption("--cluster-name", default=None, help="Name of the kind cluster (default: a unique one)")
@@ -94,6 +99,7 @@ def parse_options(config: pytest.Config) -> Options:
         keep=bool(config.getoption("keep_cluster")),
         kind=_existing(config.getoption("kind_bin"), "--kind-bin", config.invocation_params.dir),
         kubectl=_existing(config.getoption("kind_kubectl_bin"), "--kind-kubectl-bin", config.invocation_params.dir),
+        power_losses=_number(config.getoption("power_losses"), "--power-losses", least=1, most=100),
     )
 
 
@@ -132,13 +138,15 @@ def _existing(given: str | None, option: str, base: Path, *, directory: bool = F
     return path
 
 
-def _number(given: str | None, option: str, *, least: int) -> int:
+def _number(given: str | None, option: str, *, least: int, most: int | None = None) -> int:
     try:
         number = int(str(given))
     except ValueError:
         raise UsageError(f"{option} {given} is not a whole number") from None
     if number < least:
         raise UsageError(f"{option} {given} is less than {least}")
+    if most is not None and number > most:
+        raise UsageError(f"{option} {given} is more than {most}")
     return number
 
 

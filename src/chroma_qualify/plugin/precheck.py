@@ -15,6 +15,7 @@ import yaml
 from chroma_qualify.cluster.images.catalog import load_catalog
 from chroma_qualify.cluster.images.golang import program_dir
 from chroma_qualify.deployment.objects import Candidate
+from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.deployment.render import KUSTOMIZATIONS, first_broken_file, load_candidate, plain_objects
 from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.report.verdict import EXIT_USAGE
@@ -30,11 +31,12 @@ def check(directory: Path, kubectl: Path | None) -> None:
     Raises:
         UsageError: with the sentence that the run would end with.
     """
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is not a directory", remedy="name a directory of Kubernetes manifests")
+    load_promises(directory)
     if kubectl is not None:
         load_candidate(directory, kubectl)
         return
-    if not directory.is_dir():
-        raise UsageError(f"{directory} is not a directory", remedy="name a directory of Kubernetes manifests")
     found = [directory / name for name in KUSTOMIZATIONS if (directory / name).is_file()]
     if not found:
         Candidate.from_objects(plain_objects(directory), directory, kubectl=Path("kubectl"))

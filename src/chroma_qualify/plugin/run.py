@@ -13,12 +13,17 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from chroma_qualify.checks.promises import STRICTEST, Promises
+from chroma_qualify.checks.run import ExperimentResult, left_risks
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.plugin.options import Options
+from chroma_qualify.rejudge import experiment_json, load_plan
 from chroma_qualify.report.junit import write_junit
 from chroma_qualify.report.verdict import Measure, Outcome, Part, RunResult, ScenarioResult, judge, outcome_of
 from chroma_qualify.report.write import Plan, write_plan, write_verdict
+from chroma_qualify.workload.history import run_clock
 
 LINT = "lint"
 PARTS_VARIABLE = "CHROMA_QUALIFY_PARTS"  # set by scripts/qualify: "setup=0.4 images=1.2", seconds
@@ -54,12 +59,13 @@ class Run:
         id: name of the run, unique.
         directory: the run directory; exists once `start` was called.
         versions: what runs, as far as it is known; `images`: where its images came from.
+        clock: nanoseconds since the start of the run, for everything that is recorded.
         result: what it ended with, once `finish` was called.
     """
 
     def __init__(self, options: Options, say: Callable[[str], None], runs: Path) -> None:
-        today = datetime.datetime.now(datetime.UTC).date()
-        self.id = f"{today.isoformat()}-{secrets.token_hex(3)}"
+        self._date = datetime.datetime.now(datetime.UTC).date().isoformat()
+        self.id = f"{self._date}-{secrets.token_hex(3)}"
         self.options = options
         self.directory = options.run_dir or runs / self.id
         self.started = False
@@ -68,14 +74,25 @@ class Run:
         self.images = options.images
         self._in_runs = options.run_dir is None
         self._say = say
+        self.clock = run_clock()
         self._begin = time.monotonic()
+        self._experiments: list[ExperimentResult] = []
         self._states: dict[str, ScenarioState] = {}
         self._plan: Plan | None = None
         self._parts = list(_parts_before())
         self._findings: list[Finding] = []
         self._raised: list[BaseException] = []
 
-    def start(self, scenarios: Sequence[str], *, digest: str, manifests: str, versions: Mapping[str, str]) -> None:
+    def start(
+        self,
+        scenarios: Sequence[str],
+        *,
+        digest: str,
+        manifests: str,
+        versions: Mapping[str, str],
+        experiments: Sequence[Mapping[str, Any]] = (),
+        promises: Promises = STRICTEST,
+    ) -> None:
         """Make the run directory and write plan.json; `scenarios` are pytest's node ids, in order."""
         self.versions = dict(versions)
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -88,6 +105,9 @@ class Run:
             versions=versions,
             seed=options.seed,
             scenarios=tuple(state.name for state in self._states.values()),
+            date=self._date,
+            experiments=tuple(experiments),
+            promises=promises.as_json() if promises.stated else None,
             options={
                 "images": options.images,
                 "nodes": options.nodes,
@@ -127,9 +147,9 @@ class Run:
         return f"{list(self._states).index(node_id) + 1} of {len(self._states)}"
 
     def failed(self, node_id: str) -> bool:
-        """Has anything been found by this scenario, or by one of this module (`file.py`)?"""
+        """Has anything been found by this scenario, or by one of this module (`file.py`)? Accepted risks apart."""
         return any(
-            state.findings
+            outcome_of(state.findings) is not Outcome.PASS
             for known, state in self._states.items()
             if known == node_id or known.startswith((f"{node_id}::", f"{node_id}["))
         )
@@ -150,6 +170,10 @@ class Run:
         """Record a finding of no scenario in particular."""
         self._findings.append(finding)
 
+    def add_experiment(self, result: ExperimentResult) -> None:
+        """Record what a fault did, for the verdict's table; its findings are the scenario's to report."""
+        self._experiments.append(result)
+
     def finish(self, *, interrupted: bool) -> RunResult:
         """Judge the run and write verdict.json and junit.xml."""
         for state in self._states.values():
@@ -161,6 +185,8 @@ class Run:
         scenarios = tuple(state.result() for state in self._states.values())
         found = [finding for state in self._states.values() for finding in state.findings]
         ran = [scenario for scenario in scenarios if scenario.name != LINT]
+        if self._experiments:
+            found += left_risks(load_plan(self.directory), self._experiments)
         verdict, findings = judge([*found, *self._findings], ran)
         plan = self._plan
         self.result = RunResult(
@@ -174,6 +200,7 @@ class Run:
             images=self.images,
             manifests=plan.manifests if plan else "",
             digest=plan.digest if plan else "",
+            experiments=tuple(experiment_json(each) for each in self._experiments),
         )
         write_verdict(self.result, self.directory)
         write_junit(self.result, self.directory)

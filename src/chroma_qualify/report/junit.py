@@ -1,7 +1,7 @@
 """junit.xml for CI systems, from the verdict (not from pytest, which knows no `unknown` and no `infra`).
 
 A finding `fail` is a failure; `infra` and `unknown` are errors, as neither says anything against the candidate; a
-scenario that did not run is skipped, with its reason. Called by the plugin.
+scenario that did not run is skipped, with its reason; an accepted risk is told in the scenario's output. Called by the plugin.
 """
 
 from __future__ import annotations
@@ -30,11 +30,15 @@ def write_junit(result: RunResult, directory: Path) -> Path:
             ET.SubElement(case, "skipped", message=_clean(scenario.reason))
             continue
         tag = "failure" if scenario.outcome is Outcome.FAIL else "error"
-        found = [finding for finding in result.findings if finding.scenario == scenario.name]
+        of_it = [finding for finding in result.findings if finding.scenario == scenario.name]
+        found = [finding for finding in of_it if finding.severity is not Severity.ACCEPTED]
+        if accepted := [finding for finding in of_it if finding.severity is Severity.ACCEPTED]:
+            ET.SubElement(case, "system-out").text = _clean("\n\n".join(map(sentence, accepted)))
         if found:
             counts["failures" if tag == "failure" else "errors"] += 1
             _tell(case, tag, found)
-    loose = [finding for finding in result.findings if finding.scenario not in {s.name for s in result.scenarios}]
+    named = {scenario.name for scenario in result.scenarios}
+    loose = [f for f in result.findings if f.scenario not in named and f.severity is not Severity.ACCEPTED]
     if loose:
         counts["tests"] += 1
         counts["errors"] += 1

@@ -98,6 +98,7 @@ class RunResult:
         images: where the images came from: `registry` or `packages` (or `auto` if no cluster was reached).
         manifests: the candidate's directory, or "" for the topologies that scenarios choose.
         digest: sha256 of the rendered candidate, or "".
+        experiments: what each fault did to the clients, as verdict.json has it.
     """
 
     run_id: str
@@ -110,6 +111,7 @@ class RunResult:
     images: str
     manifests: str = ""
     digest: str = ""
+    experiments: tuple[Mapping[str, object], ...] = ()
 
 
 def judge(findings: Iterable[Finding], scenarios: Iterable[ScenarioResult]) -> tuple[Verdict, tuple[Finding, ...]]:

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from chroma_qualify.report.verdict import RunResult
 
@@ -23,6 +24,9 @@ class Plan:
         digest: sha256 of the rendered candidate, or "".
         scenarios: their names, in the order in which they run.
         options: the other options as they were understood.
+        date: the day of the run, YYYY-MM-DD: accepted risks are held against it.
+        experiments: the faults to come, and their traffic, as `checks.plan` reads them.
+        promises: what qualification.yaml says; None: there is none.
     """
 
     run_id: str
@@ -32,6 +36,9 @@ class Plan:
     seed: int
     scenarios: tuple[str, ...]
     options: Mapping[str, str | int | bool]
+    date: str = ""
+    experiments: tuple[Mapping[str, Any], ...] = ()
+    promises: Mapping[str, Any] | None = None
 
 
 def write_plan(plan: Plan, directory: Path) -> Path:

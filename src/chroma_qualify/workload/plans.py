@@ -44,6 +44,7 @@ class Workload:
         preload: records written before the traffic starts.
         sync_threshold: writes between two flushes of the index; None: the server's default, 1000.
         floor: share of the operations due in a phase that must have been done for the phase to count.
+        scope: what the collection is for, e.g. an experiment; it begins the collection's name.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Workload:
     preload: int = 0
     sync_threshold: int | None = None
     floor: float = 0.5
+    scope: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot run.
@@ -75,7 +77,8 @@ class Workload:
     def collection(self) -> str:
         """The collection's name: one for each workload."""
         sync = "default" if self.sync_threshold is None else str(self.sync_threshold)
-        return f"{self.kind.value}-{self.first_lane}-sync-{sync}"
+        name = f"{self.kind.value}-{self.first_lane}-sync-{sync}"
+        return f"{self.scope}.{name}" if self.scope else name
 
     def as_json(self) -> dict[str, str | int | float | None]:
         """The form that plan.json carries."""

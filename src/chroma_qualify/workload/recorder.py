@@ -10,6 +10,8 @@ from __future__ import annotations
 import collections
 import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -38,6 +40,7 @@ class Recorder:
         self.path = path
         self._clock = clock
         self._lock = threading.Lock()
+        self._progress = threading.Condition()
         self._index = 0
         self._processes = 0
         self._open: dict[int, Call] = {}
@@ -77,6 +80,7 @@ class Recorder:
             self._free.remove(process)
             self._open[process] = call
             self._invoked[call.collection, call.phase] += 1
+        self._tell()
 
     def complete(self, process: int, answer: Answer) -> None:
         """Record what came of the open call of `process`; after `info` the process has retired.
@@ -95,6 +99,30 @@ class Recorder:
             if answer.outcome is not Outcome.INFO:
                 self._free.add(process)
             self._ended[call.collection, call.phase, answer.outcome] += 1
+        self._tell()
+
+    def wait(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until a condition on what was recorded holds; it is looked at after each line, at most.
+
+        Args:
+            condition: of `invoked` and `ended`, or of anything that also changes with them.
+            timeout: seconds.
+
+        Returns:
+            Does it hold.
+        """
+        deadline = time.monotonic() + timeout
+        with self._progress:
+            while not condition():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._progress.wait(min(left, 0.5))  # what else it looks at may change without a line
+        return True
+
+    def _tell(self) -> None:
+        with self._progress:
+            self._progress.notify_all()
 
     def invoked(self, collection: str, phase: Phase) -> int:
         """How many calls were recorded."""

@@ -44,6 +44,7 @@ class ImageSet:
         addons: directory of the add-ons' manifests.
         kind: the kind program.
         kubectl: the kubectl program.
+        older: an image of an earlier Chroma in the engine, to upgrade from; loaded by who needs it.
     """
 
     source: Source
@@ -52,6 +53,10 @@ class ImageSet:
     addons: Path
     kind: Path
     kubectl: Path
+    older: str
+
+
+OLDER_CHROMA = "1.4.1"  # the last one before the newest migrations of the database (17 to 18)
 
 
 def ensure_images(source: Source, kubernetes: str | None, chroma: str | None, say: Say) -> ImageSet:
@@ -83,6 +88,8 @@ def ensure_images(source: Source, kubernetes: str | None, chroma: str | None, sa
             packages.build_node(catalog, say)
             if wanted.load:
                 packages.build_chroma(catalog, say)
+            if not image_id(wanted.older):
+                packages.build_chroma(load_catalog(chroma=OLDER_CHROMA), say)
         build_programs(catalog.go["kind"], say)
         # kubectl renders them; where the rest of Kubernetes comes in a node image, do not compile it for that.
         alone = {"kubernetes": catalog.go["kubectl"]} if source is Source.REGISTRY else {}
@@ -109,6 +116,11 @@ def find_images(source: Source, kubernetes: str | None, chroma: str | None) -> I
     if missing := _missing(wanted, catalog):
         raise InfraError(f"not built yet: {', '.join(missing)}", remedy="run `make images`")
     return wanted
+
+
+def older_chroma() -> str:
+    """The reference of the earlier Chroma that upgrades start from."""
+    return load_catalog(chroma=OLDER_CHROMA).chroma_reference
 
 
 def find_kubectl(say: Say) -> Path:
@@ -151,11 +163,11 @@ def _image_set(source: Source, catalog: Catalog, kubernetes: str | None) -> Imag
     if source is Source.REGISTRY:
         kubectl = program_dir(catalog.go["kubectl"]) / "kubectl"
         load = (*registry_images(catalog), packages.LOADER)
-        return ImageSet(source, _node_image(catalog, kubernetes), load, addon_dir(catalog), kind, kubectl)
+        return ImageSet(source, _node_image(catalog, kubernetes), load, addon_dir(catalog), kind, kubectl, older_chroma())
     kubectl = program_dir(catalog.go["kubernetes"]) / "kubectl"
     # The node image holds the default Chroma; another one is loaded beside it.
     load = () if catalog.chroma == load_catalog().chroma else (catalog.chroma_reference,)
-    return ImageSet(source, packages.node_reference(catalog), load, addon_dir(catalog), kind, kubectl)
+    return ImageSet(source, packages.node_reference(catalog), load, addon_dir(catalog), kind, kubectl, older_chroma())
 
 
 def _node_image(catalog: Catalog, kubernetes: str | None) -> str:
@@ -183,7 +195,7 @@ def _fetch(wanted: ImageSet, catalog: Catalog, say: Say) -> None:
     build_programs(catalog.go["kubectl"], say)
     if not image_id(wanted.node):
         _pull(wanted.node, say)
-    for reference in (*registry_images(catalog), catalog.python):
+    for reference in (*registry_images(catalog), wanted.older, catalog.python):
         if _is_pulled(reference):
             continue
         pulled = pulled_as(reference)
@@ -236,8 +248,8 @@ def _missing(wanted: ImageSet, catalog: Catalog) -> list[str]:
     if not image_id(wanted.node):
         missing.append(wanted.node)
     if wanted.source is not Source.REGISTRY:
-        return missing + [reference for reference in wanted.load if not image_id(reference)]
-    missing += [reference for reference in registry_images(catalog) if not _is_pulled(reference)]
+        return missing + [reference for reference in (*wanted.load, wanted.older) if not image_id(reference)]
+    missing += [reference for reference in (*registry_images(catalog), wanted.older) if not _is_pulled(reference)]
     loader = image_id(packages.LOADER)
     if loader is None or image_id(_loader_mark(catalog)) != loader:
         missing.append(packages.LOADER)

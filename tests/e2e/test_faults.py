@@ -1,41 +1,31 @@
-"""What the server acknowledged is still there after it was stopped, killed, replaced, moved.
+"""Faults strike while clients write: no acknowledged record may be lost, and Chroma is back within what is promised.
 
-Nothing is being written while a fault strikes. Three collections of 999, 1000 and 1001
-records are written before each one, because Chroma flushes its index every 1000 writes:
-the first is in the log only, the last has one record in the log. The scenarios go in
-sequence on one deployment, the slowest fault last; at the end everything ever written is
-read once more.
+Each experiment has its own collections, twice over: once with Chroma's default `sync_threshold` and once with one that
+is never reached, which keeps the log. The experiments share a deployment as long as it survives them. What is found is
+weighed by the topology's qualification.yaml. Before faults that end the server, collections of 999, 1000 and 1001
+records are written that nobody touches afterwards: Chroma flushes its index every 1000 writes, so the first is in the
+log only, the last has one record in the log.
 """
 
-import contextlib
 import json
 import socket
-import time
 
-import chromadb.errors
 import kubernetes.client
 import pytest
 import urllib3
 
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
+from chroma_qualify.deployment.forward import open_forward
 from chroma_qualify.errors import UndecidedError
-from chroma_qualify.faults import FAULTS, by_name
+from chroma_qualify.faults import by_name
 from chroma_qualify.faults.base import ready_again, selector, the_server
-from chroma_qualify.faults.strike import strike
 from chroma_qualify.workload import client
 from chroma_qualify.workload.audit import audit
-from chroma_qualify.workload.records import Values, make_records, vector
+from chroma_qualify.workload.records import Values, make_records
 
-SIZES = (999, 1000, 1001)
 BATCH = 250
 SILENCE_SECONDS = 3  # of a server that waits for the rest of a request; a tunnel delivers within one
 OVERLAP_SECONDS = 10  # a pod that does not wait for the old one runs within 2 to 5 s
-
-
-@pytest.fixture(scope="module")
-def deployed(module_deploy):
-    """The server that all faults strike."""
-    return module_deploy("single-writer")
 
 
 @pytest.fixture(scope="module")
@@ -43,44 +33,55 @@ def values(seed):
     return Values(seed)
 
 
-@pytest.fixture(scope="module")
-def ledger() -> dict[str, dict[str, int]]:
-    """Collection to what was acknowledged in it, over the whole file."""
-    return {}
+def test_fault(experiment, bench, report, values):
+    if (reason := bench.why_not(experiment)) is not None:
+        pytest.skip(reason)
+    ledger = write_quiet(bench.deployed(experiment.place), experiment, values)
+    done = bench.perform(experiment)
+    report.measure("fault proven", done.struck.proof_seconds, "s")
+    report.measure("server ready", done.struck.ready_seconds, "s")
+    read_quiet(bench.deployed(experiment.place), ledger, report)
+
+    result = bench.judge(experiment)
+    if result.outage is not None:
+        report.measure("unavailable", result.outage.unavailable, "s")
+        report.measure("errors", sum(result.outage.errors.values()))
+    report.add(*result.findings)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_acknowledged_records_survive(fault, deployed, chroma, report, run_dir, values, ledger):
-    before = chroma(deployed)
-    names = [f"{fault.name}-{size}" for size in SIZES]
-    for name, size in zip(names, SIZES, strict=True):
-        collection = client.create_collection(before, name)
-        ledger[name] = client.write(before, collection, make_records(name, values.take(size)), batch=BATCH)
-
-    struck = strike(fault, deployed, run_dir)
-
-    after = chroma(deployed)  # a new client: the old one's connections died with the server
-    canary_id, canary_value = next(iter(ledger[names[0]].items()))
-    collection = after.get_collection(names[0], embedding_function=None)
-    with contextlib.suppress(chromadb.errors.InternalError):  # the audit below says what is broken, and reads the rest
-        (answer,) = client.query(collection, vector(canary_value)[None, :], 1)
-        report.measure(f"{fault.name}: first query answered", time.monotonic() - struck.started, "s")
-        if answer != (canary_id,):
-            message = f"after {fault.name} the first query, a record's own embedding, finds {answer}"
-            report.fail("low-recall", message, evidence=f"asked for {canary_id}", collection=names[0])
-    report.measure(f"{fault.name}: fault proven", struck.proof_seconds, "s")
-    for name in names:
-        report.add(*audit(after.get_collection(name, embedding_function=None), ledger[name]).findings)
+def write_quiet(deployed, experiment, values):
+    """Collection to what was acknowledged in it."""
+    ledger = {}
+    if experiment.quiet:
+        with way_to(deployed) as way:
+            server = client.connect(way.host, way.port)
+            for size in experiment.quiet:
+                name = f"{experiment.name}-quiet-{size}"
+                collection = client.create_collection(server, name)
+                ledger[name] = client.write(server, collection, make_records(name, values.take(size)), batch=BATCH)
+    return ledger
 
 
-def test_a_slow_stop_lets_no_second_server_onto_the_volume(deployed, forward, report, run_dir):
+def read_quiet(deployed, ledger, report):
+    if ledger:
+        with way_to(deployed) as way:
+            server = client.connect(way.host, way.port)
+            for name, expected in ledger.items():
+                report.add(*audit(server.get_collection(name, embedding_function=None), expected).findings)
+
+
+def way_to(deployed):
+    return open_forward(deployed.cluster, deployed.namespace, deployed.candidate.service, deployed.candidate.service_port)
+
+
+def test_a_slow_stop_lets_no_second_server_onto_the_volume(bench, report, run_dir):
     """A request that its client never finishes keeps a stopping server alive for its whole grace period.
 
     If the next server starts meanwhile, two of them use one volume, which loses vectors as soon as anybody writes.
     """
+    deployed = bench.deployed()
     old = the_server(deployed)
-    way = forward(deployed)
-    with socket.create_connection((way.host, way.port), timeout=10) as unfinished:
+    with way_to(deployed) as way, socket.create_connection((way.host, way.port), timeout=10) as unfinished:
         unfinished.sendall(b"POST /api/v2/tenants HTTP/1.1\r\nHost: chroma\r\nContent-Length: 64\r\n\r\n{")
         unfinished.settimeout(SILENCE_SECONDS)
         try:  # no answer: the server has the request and waits for the rest of it
@@ -179,12 +180,3 @@ def judge_slow_stop(deployed, old_uid, pods, report) -> None:
         raise UndecidedError(f"the next pod {why}: nothing shows that it waits for the old server", evidence=seen)
     if any("Insufficient" in str(reason) for reason in reasons):
         raise UndecidedError("the next pod waits for room on the node, not for the old server", evidence=seen)
-
-
-def test_nothing_was_lost_over_all_faults(deployed, chroma, report, ledger):
-    if not ledger:
-        pytest.skip("no fault ran")
-    server = chroma(deployed)
-    for name, expected in ledger.items():
-        report.add(*audit(server.get_collection(name, embedding_function=None), expected).findings)
-    report.measure("records checked after all faults", sum(map(len, ledger.values())))

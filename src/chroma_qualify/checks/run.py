@@ -1,0 +1,198 @@
+"""The judgement over a whole run: its history, its faults, what was planned and what is promised.
+
+Called by `rejudge` (offline) and by the scenarios, one experiment at a time: both give the same findings, in the same
+words. Pure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+from chroma_qualify.checks.history import F, History, Kind, Operation, Phase
+from chroma_qualify.checks.judge import cut_short, judge
+from chroma_qualify.checks.limits import Limits
+from chroma_qualify.checks.nearest import Vectors
+from chroma_qualify.checks.outage import Outage, outage
+from chroma_qualify.checks.plan import Experiment, FaultRecord, RunPlan
+from chroma_qualify.checks.promises import Setting, Stress
+from chroma_qualify.checks.risks import accept, risks_left
+from chroma_qualify.checks.rules import undecided
+from chroma_qualify.findings import Finding, Severity
+
+_RERUN = "run it again; the run directory has the reason in faults.jsonl and logs/"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExperimentResult:
+    """One fault under traffic, judged.
+
+    Attributes:
+        experiment: its name; `fault`, `stress`: what was done.
+        ran: was the fault injected, and its end proven?
+        reason: why it did not run, or "".
+        outage: what its clients saw; None: nothing is known of it.
+        findings: of its collections, weighed by what is promised.
+    """
+
+    experiment: str
+    fault: str
+    stress: Stress
+    ran: bool
+    reason: str
+    outage: Outage | None
+    findings: tuple[Finding, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judgement:
+    """Of a run: all findings in order, and what each fault did."""
+
+    findings: tuple[Finding, ...]
+    experiments: tuple[ExperimentResult, ...]
+
+
+def judge_all(
+    history: History, plan: RunPlan, faults: Mapping[str, FaultRecord], vectors: Vectors | None = None
+) -> Judgement:
+    """All findings of a run; none: nothing speaks against the candidate.
+
+    Args:
+        history: as `history.parse` gives it; one that is not whole is `cut-short`, and nothing else is judged.
+        plan: what was asked.
+        faults: what happened to each, by experiment.
+        vectors: see `judge.judge`.
+    """
+    if history.flaws:
+        return Judgement(tuple(cut_short(history)), ())
+    results = tuple(judge_experiment(history, plan, each, faults.get(each.name), vectors) for each in plan.experiments)
+    findings = [finding for result in results for finding in result.findings]
+    planned = {collection.name for each in plan.experiments for collection in each.collections}
+    rest = {op.collection for op in history.operations} - planned
+    if rest or not plan.experiments:
+        findings += judge(history.only(rest), plan.limits, vectors)
+    return Judgement((*findings, *left_risks(plan, results)), results)
+
+
+def left_risks(plan: RunPlan, results: Sequence[ExperimentResult]) -> list[Finding]:
+    """Accepted risks that are over, or that no experiment met although every run should."""
+    met = [finding for result in results for finding in result.findings if finding.severity is Severity.ACCEPTED]
+    return risks_left(plan, [result.experiment for result in results if result.ran], met)
+
+
+def judge_experiment(
+    history: History, plan: RunPlan, experiment: Experiment, record: FaultRecord | None, vectors: Vectors | None = None
+) -> ExperimentResult:
+    """One experiment.
+
+    Args:
+        history: of the whole run.
+        plan: of the run.
+        experiment: one of the plan's.
+        record: what happened to its fault; None: nothing is known of it.
+        vectors: see `judge.judge`.
+    """
+    if record is not None and record.unavailable:
+        return _result(experiment, ran=False, reason=record.unavailable)
+    names = frozenset(collection.name for collection in experiment.collections)
+    mine = history.only(names)
+    proof = _proof(experiment, record)
+    if not mine.operations:
+        message = f"experiment {experiment.name} left no history"
+        missing = [] if proof else [undecided("too-little-traffic", None, message, _RERUN)]
+        return _result(experiment, [*proof, *missing], ran=False, reason=proof[0].message if proof else message)
+    limits = Limits(recall=plan.limits.recall, stale=plan.promises.stale)
+    found = [*_floors(experiment, mine.operations), *_with_unreadable(mine, judge(mine, limits, vectors))]
+    seen = outage(mine.operations, record.begin) if record is not None and record.begin is not None else None
+    if seen is not None:
+        found += _availability(experiment, plan, seen)
+    weighed = accept(found, plan, experiment)
+    return _result(experiment, [*proof, *weighed], seen, ran=not proof, reason=proof[0].message if proof else "")
+
+
+def _result(
+    experiment: Experiment, findings: Iterable[Finding] = (), seen: Outage | None = None, *, ran: bool, reason: str
+) -> ExperimentResult:
+    return ExperimentResult(
+        experiment.name, experiment.fault, experiment.stress, ran, reason, seen, tuple(findings)
+    )
+
+
+def _proof(experiment: Experiment, record: FaultRecord | None) -> list[Finding]:
+    """A fault without proof, or one that is not over, proves nothing; one that the candidate does not survive does."""
+    if record is None:
+        text = f"fault {experiment.fault} of experiment {experiment.name} is not in faults.jsonl"
+        return [undecided("fault-unproven", None, text, _RERUN)]
+    if record.rule:
+        text = f"{record.error} (experiment {experiment.name})"
+        return [Finding(record.rule, Severity.FAIL, text, remedy="see the pod's log and events in the run directory")]
+    if record.error or record.proven is None or record.healed is None:
+        missing = "that it took effect" if record.proven is None else "that it is over"
+        text = f"fault {experiment.fault} of experiment {experiment.name} has no proof {missing}"
+        return [undecided("fault-unproven", None, text, _RERUN, record.error)]
+    return []
+
+
+def _floors(experiment: Experiment, operations: Sequence[Operation]) -> list[Finding]:
+    """Too little traffic in a phase of a collection."""
+    sent: dict[tuple[str, Phase], int] = {}
+    acknowledged: dict[tuple[str, Phase], int] = {}
+    for op in operations:
+        key = (op.collection, op.phase)
+        sent[key] = sent.get(key, 0) + 1
+        acknowledged[key] = acknowledged.get(key, 0) + (op.kind is Kind.OK)
+    findings = []
+    for collection in experiment.collections:
+        for phase, floor in collection.floors.items():
+            counted, word = (sent, "sent") if phase is Phase.DURING else (acknowledged, "acknowledged")
+            number = counted.get((collection.name, phase), 0)
+            if number < floor:
+                text = f"{number} operations were {word} in phase {phase.value}, the plan asks for {floor}"
+                remedy = "let the phase last longer, or give the machine more room"
+                findings.append(undecided("too-little-traffic", collection.name, text, remedy))
+    return findings
+
+
+def _with_unreadable(history: History, findings: list[Finding]) -> list[Finding]:
+    """`read-failed` instead of "was not read", where the server answered every final read with an error of its own."""
+    kept, failed = list(findings), []
+    for name in sorted({op.collection for op in history.operations}):
+        final = [op for op in history.operations if op.collection == name and op.phase is Phase.FINAL]
+        store = _always_failing([op for op in final if op.f in {F.GET, F.COUNT} and not op.vectors])
+        index = _always_failing([op for op in final if op.f is F.QUERY or op.vectors])
+        for failing, what, rules in ((store, "store", ("no-final-reads",)), (index, "index", ("index-not-read",))):
+            if failing is None:
+                continue
+            kept = [each for each in kept if each.collection != name or each.rule not in rules]
+            text = f"every final read of the {what} fails with an error of the server (collection {name})"
+            remedy = "restore the volume from a backup, or write the records again into a new collection"
+            evidence = f"{failing.told()}: {failing.error}"
+            failed.append(Finding("read-failed", Severity.FAIL, text, evidence, remedy, collection=name))
+    return [*failed, *kept]
+
+
+def _always_failing(reads: Sequence[Operation]) -> Operation | None:
+    """The last of these reads if the server failed every one of them."""
+    if reads and all(op.kind is not Kind.OK and op.error.startswith("5") for op in reads):
+        return reads[-1]
+    return None
+
+
+def _availability(experiment: Experiment, plan: RunPlan, seen: Outage) -> list[Finding]:
+    limit = plan.promises.limit(experiment.fault)
+    if limit is None or seen.unavailable <= limit:
+        return []
+    text = (
+        f"nothing was acknowledged for {seen.unavailable:.1f} s around {experiment.fault}, promised are at most {limit:g} s"
+    )
+    errors = ", ".join(f"{number} x {kind}" for kind, number in seen.errors.items())
+    remedy = "promise longer in qualification.yaml, or look in the timeline for what took so long"
+    return [Finding("unavailable-too-long", Severity.FAIL, text, errors or "no error, but no answer", remedy)]
+
+
+def lost_by_setting(result: ExperimentResult, experiment: Experiment) -> Mapping[Setting, tuple[Finding, ...]]:
+    """The findings about data, by the setting of their collection; for tables."""
+    return {
+        setting: tuple(finding for finding in result.findings if experiment.setting_of(finding.collection) is setting)
+        for setting in dict.fromkeys(collection.setting for collection in experiment.collections)
+    }

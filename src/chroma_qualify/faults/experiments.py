@@ -1,0 +1,151 @@
+"""Which faults are struck, under which traffic: a table of small values, and what plan.json says of it.
+
+Every fault that can cost data strikes while two collections are written that differ in their `sync_threshold` alone, so
+that the mitigation is tried beside the defect. Read by the scenarios, the plugin (plan.json) and `chroma-qualify plan`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from chroma_qualify.checks.promises import Setting, Stress
+from chroma_qualify.faults import by_name
+from chroma_qualify.faults.base import Fault
+from chroma_qualify.workload.history import Phase
+from chroma_qualify.workload.plans import Kind, Workload, both_settings
+
+POWER_LOSSES = 2  # images of a crash in an ordinary run; the nightly takes 20
+_LANES = 8  # that an experiment may use; lane numbers, and so values, are an experiment's own
+_QUIET = (999, 1000, 1001)  # records of collections that nobody writes to: Chroma flushes its index every 1000 writes
+
+
+class Place(enum.StrEnum):
+    """Which deployment an experiment needs."""
+
+    VOLUME = "volume"  # the candidate on a volume of ours where it can be had; experiments share it
+    OLDER = "older"  # the candidate with an older image
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Experiment:
+    """One fault under traffic.
+
+    Attributes:
+        name: the fault's, with a number where it is struck more than once.
+        fault: what is done.
+        stress: what it asks of the data.
+        workloads: the traffic.
+        hold: seconds from the fault's proof until it is taken back.
+        quiet: sizes of collections that are written before and read afterwards, and never touched between.
+        place: where.
+        past_api_server: must the clients reach Chroma without the API server?
+        seconds: usual duration on 2 cores.
+    """
+
+    name: str
+    fault: Fault
+    stress: Stress
+    workloads: tuple[Workload, ...]
+    hold: float = 0.0
+    quiet: tuple[int, ...] = ()
+    place: Place = Place.VOLUME
+    past_api_server: bool = False
+    seconds: int = 15
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that plan.json carries, see `checks.plan`."""
+        return {
+            "name": self.name,
+            "fault": self.fault.name,
+            "stress": self.stress.value,
+            "hold_seconds": self.hold,
+            "expected_seconds": self.seconds,
+            "collections": [
+                {
+                    "name": workload.collection,
+                    "setting": setting_of(workload).value,
+                    "floors": {phase.value: floor for phase, floor in floors(workload).items()},
+                    "workload": workload.as_json(),
+                }
+                for workload in self.workloads
+            ],
+        }
+
+
+def setting_of(workload: Workload) -> Setting:
+    """How its collection is made."""
+    return Setting.DEFAULT if workload.sync_threshold is None else Setting.NEVER
+
+
+def floors(workload: Workload) -> dict[Phase, int]:
+    """Operations that a phase needs to count: acknowledged ones, while the fault lasts sent ones."""
+    few = 2 if workload.kind is Kind.BULK else 8
+    return {Phase.BEFORE: few, Phase.DURING: 1, Phase.AFTER: few}
+
+
+def experiments(power_losses: int = POWER_LOSSES) -> tuple[Experiment, ...]:
+    """All there are, in the order in which they are made; the same numbers of lanes whatever is selected of them.
+
+    Faults that restart the container stand between faults that replace the pod: a pod whose container restarts again
+    and again is held back by the kubelet, for longer each time.
+    """
+    return tuple(_numbered(_table(power_losses)))
+
+
+def plan_json(chosen: Iterable[Experiment]) -> list[dict[str, Any]]:
+    """What plan.json carries as `experiments`."""
+    return [experiment.as_json() for experiment in chosen]
+
+
+def _table(power_losses: int) -> Iterator[Experiment]:
+    kill, graceful = Stress.PROCESS_KILL, Stress.GRACEFUL
+
+    def row(name: str, stress: Stress, seconds: int, **fields: Any) -> Experiment:  # noqa: ANN401
+        fault = by_name(fields.pop("fault", name))
+        return Experiment(name, fault, stress, fields.pop("workloads", _MIXED), seconds=seconds, **fields)
+
+    yield row("pod-delete", graceful, 15, quiet=_QUIET)
+    yield row("process-kill", kill, 13, quiet=_QUIET)
+    yield row("rollout-restart", graceful, 15, quiet=_QUIET)
+    yield row("out-of-memory", kill, 13)
+    yield row("pod-kill", kill, 15, quiet=_QUIET)
+    yield row("process-stop", graceful, 15, hold=6.0)
+    yield row("cpu-starvation", graceful, 20, hold=4.0)
+    yield row("scale-out", Stress.SCALED_OUT, 12, hold=2.0)
+    yield row("network-partition", graceful, 18, hold=4.0)
+    yield row("network-loss", graceful, 15, hold=4.0)
+    yield row("network-latency", graceful, 17, hold=3.0)
+    yield row("dns-down", graceful, 18, hold=1.0)
+    yield row("api-server-down", graceful, 25, hold=3.0, past_api_server=True)
+    yield row("node-pause", graceful, 15, hold=4.0)
+    yield row("node-restart", kill, 45, quiet=_QUIET)
+    yield row("node-drain", graceful, 30)
+    yield row("node-loss", kill, 120)
+    for number in range(1, power_losses + 1):
+        yield row(
+            f"power-loss-{number}", Stress.POWER_LOSS, 25, fault="power-loss", workloads=_BULK
+        )
+    yield row("volume-full", Stress.VOLUME_FULL, 25, hold=3.0)
+    yield row("image-upgrade", graceful, 40, place=Place.OLDER)
+
+
+# Rates that a server under the CPU limit of half a core keeps up with (280 adds of one record a second).
+_MIXED = (
+    *both_settings(Workload(Kind.APPEND, rate=5, lanes=2, preload=500)),
+    Workload(Kind.REGISTER, rate=8, lanes=2, first_lane=4),
+)
+# Past two flushes of the index at once, and over the next ones quickly.
+_BULK = both_settings(Workload(Kind.BULK, rate=0.6, lanes=2, preload=2_000))
+
+
+def _numbered(table: Iterable[Experiment]) -> Iterator[Experiment]:
+    """Give each experiment lanes and collections of its own."""
+    for number, experiment in enumerate(table):
+        workloads = tuple(
+            dataclasses.replace(workload, first_lane=number * _LANES + workload.first_lane, scope=experiment.name)
+            for workload in experiment.workloads
+        )
+        yield dataclasses.replace(experiment, workloads=workloads)

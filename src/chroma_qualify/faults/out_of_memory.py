@@ -1,0 +1,54 @@
+"""A real out-of-memory kill: the container's memory is filled from the node until the kernel kills the server.
+
+The filler is put into the container's own cgroup, so the container's own limit is what strikes. It has no raised OOM
+score and the server has the kubelet's, so the kernel takes the server; the filler is killed by the same limit next.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from chroma_qualify.deployment.apply import Deployed
+from chroma_qualify.errors import UndecidedError
+from chroma_qualify.faults.base import Injected, Proof, memory_limit, ready_again, restarted, the_server
+from chroma_qualify.faults.processes import CGROUP, NO_NODES, node_of, shell
+
+# tail keeps all of an endless line in memory; the time-out is for a limit that never strikes.
+_FILL = CGROUP + """
+place=$(cgroup memory "$1") || exit 1
+( echo 0 > "$place/cgroup.procs" && exec timeout 60 tail /dev/zero ) >/dev/null 2>&1 &
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OutOfMemory:
+    """An OOM kill of the server."""
+
+    name: str
+
+    def available(self, deployed: Deployed) -> str | None:
+        """Only on our own nodes, and only where there is a limit to reach."""
+        if not deployed.cluster.nodes:
+            return NO_NODES
+        return None if memory_limit(deployed) else "the container has no memory limit: nothing but the node's end stops it"
+
+    def inject(self, deployed: Deployed) -> Injected:
+        """Fill the container's memory."""
+        before = the_server(deployed)
+        shell(deployed, node_of(deployed, before), _FILL, before.container_id)
+        return Injected(self.name, before, f"fill the memory of pod {before.pod} up to its limit")
+
+    def prove(self, deployed: Deployed, injected: Injected) -> Proof:
+        """The container restarted in the same pod, and the kubelet says OOMKilled."""
+        before = injected.before
+        after = restarted(deployed, before)
+        if after.reason != "OOMKilled":
+            raise UndecidedError(f"the server ended otherwise than for memory: {after}")
+        return Proof("the server was killed for memory", f"before: {before}; after: {after}")
+
+    def undo(self, deployed: Deployed, injected: Injected) -> None:
+        """Nothing: the kubelet starts the container again, in a new cgroup."""
+
+    def prove_undone(self, deployed: Deployed, injected: Injected) -> Proof:
+        """The container is ready."""
+        return ready_again(deployed, injected)

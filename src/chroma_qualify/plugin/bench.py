@@ -1,0 +1,166 @@
+"""Where experiments take place: deployments that they share, the run's one history, and the judgement of each.
+
+Made by the fixture `bench`, once for a file of scenarios. A deployment that did not come through an experiment is replaced by a new one
+before the next: what one fault did must not be blamed on another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+
+from chroma_qualify.checks.plan import read_plan
+from chroma_qualify.checks.run import ExperimentResult, judge_experiment
+from chroma_qualify.cluster.images.ensure import older_chroma
+from chroma_qualify.cluster.kind import load_images
+from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.deployment.apply import Deployed, apply, wait_ready
+from chroma_qualify.deployment.forward import open_forward
+from chroma_qualify.deployment.nodeway import NodeWay
+from chroma_qualify.deployment.render import in_namespace
+from chroma_qualify.deployment.volume import drop_volume, provide_volume
+from chroma_qualify.errors import CandidateError
+from chroma_qualify.faults.base import the_server
+from chroma_qualify.faults.experiment import Context, Done, perform
+from chroma_qualify.faults.experiments import Experiment, Place
+from chroma_qualify.faults.processes import find_server
+from chroma_qualify.faults.strike import unavailable
+from chroma_qualify.plugin.candidates import Candidates, chroma_image, with_chroma_version
+from chroma_qualify.plugin.run import Run
+from chroma_qualify.rejudge import load_faults, load_history
+from chroma_qualify.workload.client import connect
+from chroma_qualify.workload.records import vectors
+
+_PATIENCE = 1.0  # seconds that a new connection waits for a ready pod: clients of an outage are to see it
+Namespace = Callable[[str], AbstractContextManager[str]]
+
+
+class Bench:
+    """The deployments of a file's experiments."""
+
+    def __init__(self, run: Run, cluster: Cluster, candidates: Candidates, namespace: Namespace, evidence: Callable[[str], None], context: Context) -> None:
+        """Deploy nothing yet.
+
+        Args:
+            run: told of progress.
+            cluster: where.
+            candidates: for the candidate.
+            namespace: makes a fresh one, for as long as the block lasts.
+            evidence: collects what there is in one, before it goes.
+            context: of all experiments.
+        """
+        self._run = run
+        self._cluster = cluster
+        self._candidates = candidates
+        self._namespace = namespace
+        self._evidence = evidence
+        self._context = context
+        self._at: dict[Place, Deployed] = {}
+        self._stacks: dict[Place, ExitStack] = {}
+        self._numbers = itertools.count(1)
+
+    def close(self) -> None:
+        """Take all deployments away."""
+        for place in list(self._stacks):
+            self.abandon(place)
+
+    def abandon(self, place: Place) -> None:
+        """Take a deployment away; the next experiment gets a new one."""
+        self._at.pop(place, None)
+        self._stacks.pop(place, ExitStack()).close()
+
+    def deployed(self, place: Place = Place.VOLUME) -> Deployed:
+        """The deployment of that kind, ready; made when it is first asked for.
+
+        Raises:
+            CandidateError: it does not get ready.
+        """
+        if place not in self._at:
+            with ExitStack() as stack:
+                namespace = stack.enter_context(self._namespace(f"{place.value}-{next(self._numbers)}"))
+                self._at[place] = self._deploy(place, namespace, stack)
+                self._stacks[place] = stack.pop_all()
+        return self._at[place]
+
+    def why_not(self, experiment: Experiment) -> str | None:
+        """Why an experiment cannot be done here, or None; it is then also in faults.jsonl."""
+        if experiment.place is Place.OLDER:
+            reason = no_upgrade(older_chroma(), chroma_image(self._candidates.load()))
+        else:
+            reason = experiment.fault.available(self.deployed(experiment.place))
+        if reason is not None:
+            unavailable(experiment.fault, self._context.run_dir, experiment.name, reason)
+        return reason
+
+    def perform(self, experiment: Experiment) -> Done:
+        """Do an experiment; on any failure its deployment is given up."""
+        deployed = self.deployed(experiment.place)
+        try:
+            with _way(experiment, deployed) as (host, port):
+                return perform(
+                    experiment, deployed, lambda patience: connect(host, port, timeout=patience), self._context
+                )
+        except BaseException:
+            self._run.say(f"{deployed.namespace}: {experiment.name} ended before its time, this deployment is given up")
+            self._evidence(deployed.namespace)
+            self.abandon(experiment.place)
+            raise
+
+    def judge(self, experiment: Experiment) -> ExperimentResult:
+        """Judge it from what was written, as `chroma-qualify check` will."""
+        directory = self._context.run_dir
+        plan = read_plan(json.loads((directory / "plan.json").read_bytes()))
+        planned = next(each for each in plan.experiments if each.name == experiment.name)
+        record = load_faults(directory).get(experiment.name)
+        result = judge_experiment(load_history(directory), plan, planned, record, vectors)
+        self._run.add_experiment(result)
+        return result
+
+    def _deploy(self, place: Place, namespace: str, stack: ExitStack) -> Deployed:
+        candidate = in_namespace(self._candidates.load(), namespace)
+        objects = candidate
+        if place is Place.OLDER:
+            image = older_chroma()
+            load_images(self._cluster, (image,))
+            older = with_chroma_version(candidate.objects, candidate.container, image.rpartition(":")[2])
+            objects = dataclasses.replace(candidate, objects=older)
+        elif candidate.claim is not None and self._cluster.nodes:
+            stack.callback(drop_volume, provide_volume(self._cluster, candidate, namespace))
+        try:
+            deployed = apply(self._cluster, objects, namespace)
+            seconds = wait_ready(deployed)
+        except CandidateError as error:
+            self._candidates.not_ready(candidate, error)
+            raise
+        self._candidates.ready(candidate)
+        self._run.say(f"{namespace}: ready after {seconds:.1f} s")
+        return dataclasses.replace(deployed, candidate=candidate)
+
+
+@contextlib.contextmanager
+def _way(experiment: Experiment, deployed: Deployed) -> Iterator[tuple[str, int]]:
+    """Host and port by which the clients of an experiment reach Chroma."""
+    candidate = deployed.candidate
+    if experiment.past_api_server:
+        server = find_server(deployed, the_server(deployed))
+        with NodeWay(server.node, server.pid, candidate.container_port) as way:
+            yield way.host, way.port
+        return
+    with open_forward(
+        deployed.cluster, deployed.namespace, candidate.service, candidate.service_port, patience=_PATIENCE
+    ) as forward:
+        yield forward.host, forward.port
+
+
+def no_upgrade(older: str, newer: str) -> str | None:
+    """Why there is no way up from one image to another, or None: their tags are versions, and rise."""
+    tags = [image.partition("@")[0].rpartition("/")[2].partition(":")[2] for image in (older, newer)]
+    if not all(re.fullmatch(r"\d+\.\d+\.\d+", tag) for tag in tags):
+        return f"the image {newer} has no version as its tag, so it cannot be told whether {older} is older"
+    first, second = (tuple(map(int, tag.split("."))) for tag in tags)
+    return None if first < second else f"{newer} is not newer than {older}, and there is no way back"
