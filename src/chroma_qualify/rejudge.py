@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chroma_qualify.checks.history import History, parse
 from chroma_qualify.checks.plan import FaultRecord, RunPlan, read_faults, read_plan
-from chroma_qualify.checks.run import ExperimentResult, Judgement, judge_all
+from chroma_qualify.checks.run import ExperimentResult, Judgement, judge_all, judge_experiment
 from chroma_qualify.errors import UsageError
 from chroma_qualify.report.console import sentence
 from chroma_qualify.report.verdict import combine
@@ -28,6 +28,13 @@ def judge_run(directory: Path) -> Judgement:
         raise UsageError(f"{directory} is no directory", remedy="name the directory of a run: runs/<run id>")
     plan = load_plan(directory)
     return judge_all(load_history(directory), plan, load_faults(directory), vectors)
+
+
+def judge_recorded(directory: Path, experiment: str) -> ExperimentResult:
+    """The judgement over one experiment of a run that may still go on."""
+    plan = load_plan(directory)
+    planned = next(each for each in plan.experiments if each.name == experiment)
+    return judge_experiment(load_history(directory), plan, planned, load_faults(directory).get(experiment), vectors)
 
 
 def load_history(directory: Path) -> History:

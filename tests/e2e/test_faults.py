@@ -71,7 +71,9 @@ def read_quiet(deployed, ledger, report):
 
 
 def way_to(deployed):
-    return open_forward(deployed.cluster, deployed.namespace, deployed.candidate.service, deployed.candidate.service_port)
+    return open_forward(
+        deployed.cluster, deployed.namespace, deployed.candidate.service, deployed.candidate.service_port
+    )
 
 
 def test_a_slow_stop_lets_no_second_server_onto_the_volume(bench, report, run_dir):

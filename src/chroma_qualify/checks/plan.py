@@ -73,6 +73,7 @@ class FaultRecord:
         unavailable: why it could not be done here, or "".
         rule: of the candidate's failure that it ended with, or "".
         error: why it has no proof, or did not heal, or "".
+        infra: was that the cluster's or the machine's fault?
     """
 
     experiment: str
@@ -83,6 +84,7 @@ class FaultRecord:
     unavailable: str = ""
     rule: str = ""
     error: str = ""
+    infra: bool = False
 
 
 def read_plan(document: object) -> RunPlan:
@@ -133,6 +135,7 @@ def read_faults(documents: Iterable[object]) -> dict[str, FaultRecord]:
             unavailable=_text(line, "unavailable", where, default=""),
             rule=_text(line, "rule", where, default=""),
             error=_text(line, "error", where, default=""),
+            infra=line.get("infra") is True,
         )
         records[record.experiment] = record
     return records

@@ -1,8 +1,8 @@
 """What a topology promises and which risks its owner takes, and what a finding means in that light.
 
-A topology says so in `qualification.yaml`, beside its kustomization; plan.json carries it, so that a run is judged again
-by what held when it ran. Without one the strictest promises hold. Called by `checks.run`. Pure: no clock (the date of
-the run comes from its plan).
+A topology says so in `qualification.yaml`, beside its kustomization; plan.json carries it, so that a run is judged
+again by what held when it ran. Without one the strictest promises hold. Called by `checks.run`. Pure: no clock (the
+date of the run comes from its plan).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Risk:
     """A risk that its owner knows and takes.
 
     Attributes:
-        rule: of the findings that it covers.
+        rules: of the findings that it covers; they are ways in which one defect shows.
         fault: name of the fault under which they appear.
         setting: of the collections; None: of all.
         reason: why it is taken.
@@ -55,7 +55,7 @@ class Risk:
         certain: does every run meet it? Then one that does not is a finding.
     """
 
-    rule: str
+    rules: tuple[str, ...]
     fault: str
     setting: Setting | None
     reason: str
@@ -67,11 +67,11 @@ class Risk:
 
     def covers(self, rule: str, fault: str, setting: Setting | None) -> bool:
         """Is this what the risk is about?"""
-        return rule == self.rule and fault == self.fault and self.setting in {None, setting}
+        return rule in self.rules and fault == self.fault and self.setting in {None, setting}
 
     def __str__(self) -> str:
         where = f", sync_threshold {self.setting.value}" if self.setting else ""
-        return f"{self.rule} under {self.fault}{where}"
+        return f"{' or '.join(self.rules)} under {self.fault}{where}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Promises:
     Attributes:
         durability: the hardest stress after which every acknowledged record is there, by the collection's setting.
         writes_while_scaled_out: may it be written to while several servers run?
-        full_volume: does it keep and serve what it acknowledged when its volume is full, and write again with room made?
+        full_volume: does it keep and serve what it acknowledged on a full volume, and write again with room made?
         stale: seconds after its acknowledgement for which a write may be missing from a read.
         unavailable: seconds without an answer, by the fault's name; `default` for all others; none: no limit.
         risks: accepted ones.
@@ -118,7 +118,7 @@ class Promises:
             "unavailable_seconds": dict(self.unavailable),
             "accepted_risks": [
                 {
-                    "rule": risk.rule,
+                    "rule": list(risk.rules),
                     "fault": risk.fault,
                     **({"sync_threshold": risk.setting.value} if risk.setting else {}),
                     "reason": risk.reason,
@@ -178,7 +178,7 @@ def _refuse_contradictions(promises: Promises, where: str) -> None:
     for risk in promises.risks:
         stress = stress_of(risk.fault)
         settings = [risk.setting] if risk.setting else list(Setting)
-        data = risk.rule not in {"unavailable-too-long", "stale-read"}
+        data = set(risk.rules) - {"unavailable-too-long", "stale-read"}
         if data and stress and any(promises.includes(stress, setting) for setting in settings):
             raise UsageError(
                 f"{where} promises what it lists as an accepted risk: {risk}",
@@ -187,8 +187,12 @@ def _refuse_contradictions(promises: Promises, where: str) -> None:
 
 
 def _risk(document: object, where: str) -> Risk:
-    words = ("rule", "fault", "reason", "upstream", "mitigation", "expires")
-    fields = _object(document, where, {*words, "sync_threshold", "mitigated_by", "certain"})
+    words = ("fault", "reason", "upstream", "mitigation", "expires")
+    fields = _object(document, where, {"rule", *words, "sync_threshold", "mitigated_by", "certain"})
+    rules = fields.get("rule")
+    rules = [rules] if isinstance(rules, str) else rules
+    if not isinstance(rules, list) or not rules or not all(isinstance(rule, str) and rule for rule in rules):
+        raise UsageError(f"{where}.rule must be the name of a rule, or a list of them")
     for word in words:
         if not isinstance(fields.get(word), str) or not str(fields[word]).strip():
             raise UsageError(f"{where}.{word} is missing: a risk says its {', '.join(words)}")
@@ -201,7 +205,7 @@ def _risk(document: object, where: str) -> Risk:
         for key in ("sync_threshold", "mitigated_by")
     )
     return Risk(
-        rule=str(fields["rule"]),
+        rules=tuple(rules),
         fault=str(fields["fault"]),
         setting=setting,
         reason=str(fields["reason"]),
@@ -218,7 +222,9 @@ def _object(document: object, where: str, known: set[str]) -> dict[str, Any]:
         raise UsageError(f"{where} must be an object with {', '.join(sorted(known))}")
     unknown = sorted(str(key) for key in document if key not in known)
     if unknown:
-        raise UsageError(f"{where} has the unknown field {unknown[0]!r}", remedy=f"known are {', '.join(sorted(known))}")
+        raise UsageError(
+            f"{where} has the unknown field {unknown[0]!r}", remedy=f"known are {', '.join(sorted(known))}"
+        )
     return document
 
 

@@ -37,7 +37,7 @@ def accept(findings: Sequence[Finding], plan: RunPlan, experiment: Experiment) -
             text = f"{finding.message}; the risk was accepted until {risk.expires.isoformat()}"
             weighed.append(dataclasses.replace(finding, message=text))
         else:
-            weighed.append(_accepted(finding, risk, experiment, tested - failing))
+            weighed.append(_accepted(finding, risk, tested - failing))
     return weighed
 
 
@@ -65,7 +65,7 @@ def risks_left(plan: RunPlan, ran: Iterable[str], met: Sequence[Finding]) -> lis
             and (risk.setting is None or any(c.setting is risk.setting for c in each.collections))
         ]
         mine = {collection.name for each in tried for collection in each.collections}
-        seen = any(finding.rule == risk.rule and (finding.collection in mine) for finding in met)
+        seen = any(finding.rule in risk.rules and finding.collection in mine for finding in met)
         if risk.certain and tried and not seen:
             text = f"the accepted risk {risk} was not met, although every run should meet it"
             remedy = f"if Chroma no longer has the defect, take it out of {FILE}; else the fault was too weak"
@@ -78,7 +78,7 @@ def _over(risk: Risk, plan: RunPlan) -> bool:
     return plan.date is not None and plan.date > risk.expires
 
 
-def _accepted(finding: Finding, risk: Risk, experiment: Experiment, clean: set[Setting]) -> Finding:
+def _accepted(finding: Finding, risk: Risk, clean: set[Setting]) -> Finding:
     proof = ""
     if risk.mitigated_by is not None:
         held = risk.mitigated_by in clean
@@ -86,9 +86,7 @@ def _accepted(finding: Finding, risk: Risk, experiment: Experiment, clean: set[S
         proof = f", proven by {what} in this run" if held else f", not proven in this run: {what} had findings, too"
     text = f"{finding.message}; known upstream ({risk.upstream}), mitigated by {risk.mitigation}{proof}"
     remedy = f"{risk.mitigation}; the risk is accepted until {risk.expires.isoformat()}: {risk.reason}"
-    return dataclasses.replace(
-        finding, severity=Severity.ACCEPTED, message=text, remedy=remedy, object=finding.object or ""
-    )
+    return dataclasses.replace(finding, severity=Severity.ACCEPTED, message=text, remedy=remedy)
 
 
 def _unaccepted(finding: Finding, plan: RunPlan, experiment: Experiment, setting: Setting | None) -> Finding:

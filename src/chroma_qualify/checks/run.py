@@ -7,19 +7,20 @@ words. Pure.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from chroma_qualify.checks.history import F, History, Kind, Operation, Phase
+from chroma_qualify.checks.history import WRITES, F, History, Kind, Operation, Phase
 from chroma_qualify.checks.judge import cut_short, judge
 from chroma_qualify.checks.limits import Limits
 from chroma_qualify.checks.nearest import Vectors
-from chroma_qualify.checks.outage import Outage, outage
-from chroma_qualify.checks.plan import Experiment, FaultRecord, RunPlan
+from chroma_qualify.checks.outage import Outage, kind_of, outage
+from chroma_qualify.checks.plan import Experiment, FaultRecord, PlannedCollection, RunPlan
 from chroma_qualify.checks.promises import Setting, Stress
 from chroma_qualify.checks.risks import accept, risks_left
 from chroma_qualify.checks.rules import undecided
 from chroma_qualify.findings import Finding, Severity
 
+_WRITES_TRIED = 2  # in phase `after`: fewer say nothing
 _RERUN = "run it again; the run directory has the reason in faults.jsonl and logs/"
 
 
@@ -102,20 +103,20 @@ def judge_experiment(
         missing = [] if proof else [undecided("too-little-traffic", None, message, _RERUN)]
         return _result(experiment, [*proof, *missing], ran=False, reason=proof[0].message if proof else message)
     limits = Limits(recall=plan.limits.recall, stale=plan.promises.stale)
-    found = [*_floors(experiment, mine.operations), *_with_unreadable(mine, judge(mine, limits, vectors))]
+    found = [*_traffic(experiment, mine.operations), *_with_unreadable(mine, judge(mine, limits, vectors))]
     seen = outage(mine.operations, record.begin) if record is not None and record.begin is not None else None
     if seen is not None:
         found += _availability(experiment, plan, seen)
     weighed = accept(found, plan, experiment)
+    if proof:  # what could not be decided follows from that
+        weighed = [finding for finding in weighed if finding.severity is not Severity.UNKNOWN]
     return _result(experiment, [*proof, *weighed], seen, ran=not proof, reason=proof[0].message if proof else "")
 
 
 def _result(
     experiment: Experiment, findings: Iterable[Finding] = (), seen: Outage | None = None, *, ran: bool, reason: str
 ) -> ExperimentResult:
-    return ExperimentResult(
-        experiment.name, experiment.fault, experiment.stress, ran, reason, seen, tuple(findings)
-    )
+    return ExperimentResult(experiment.name, experiment.fault, experiment.stress, ran, reason, seen, tuple(findings))
 
 
 def _proof(experiment: Experiment, record: FaultRecord | None) -> list[Finding]:
@@ -126,6 +127,9 @@ def _proof(experiment: Experiment, record: FaultRecord | None) -> list[Finding]:
     if record.rule:
         text = f"{record.error} (experiment {experiment.name})"
         return [Finding(record.rule, Severity.FAIL, text, remedy="see the pod's log and events in the run directory")]
+    if record.infra:
+        text = f"{record.error} (experiment {experiment.name})"
+        return [Finding("infra", Severity.INFRA, text, remedy=_RERUN)]
     if record.error or record.proven is None or record.healed is None:
         missing = "that it took effect" if record.proven is None else "that it is over"
         text = f"fault {experiment.fault} of experiment {experiment.name} has no proof {missing}"
@@ -133,24 +137,40 @@ def _proof(experiment: Experiment, record: FaultRecord | None) -> list[Finding]:
     return []
 
 
-def _floors(experiment: Experiment, operations: Sequence[Operation]) -> list[Finding]:
-    """Too little traffic in a phase of a collection."""
-    sent: dict[tuple[str, Phase], int] = {}
-    acknowledged: dict[tuple[str, Phase], int] = {}
-    for op in operations:
-        key = (op.collection, op.phase)
-        sent[key] = sent.get(key, 0) + 1
-        acknowledged[key] = acknowledged.get(key, 0) + (op.kind is Kind.OK)
+def _traffic(experiment: Experiment, operations: Sequence[Operation]) -> list[Finding]:
+    """`write-failed`: no write is acknowledged any more; else too little traffic in a phase of a collection."""
     findings = []
     for collection in experiment.collections:
-        for phase, floor in collection.floors.items():
-            counted, word = (sent, "sent") if phase is Phase.DURING else (acknowledged, "acknowledged")
-            number = counted.get((collection.name, phase), 0)
-            if number < floor:
-                text = f"{number} operations were {word} in phase {phase.value}, the plan asks for {floor}"
-                remedy = "let the phase last longer, or give the machine more room"
-                findings.append(undecided("too-little-traffic", collection.name, text, remedy))
+        mine = [op for op in operations if op.collection == collection.name]
+        failed = _no_write_after(experiment, collection.name, mine)
+        findings += failed
+        findings += [each for phase, each in _floors(collection, mine) if not (failed and phase is Phase.AFTER)]
     return findings
+
+
+def _no_write_after(experiment: Experiment, name: str, operations: Sequence[Operation]) -> list[Finding]:
+    """Once the fault is over, writes must be acknowledged again."""
+    writes = [op for op in operations if op.phase is Phase.AFTER and (op.f in WRITES or op.f is F.DELETE)]
+    ended = [op for op in writes if op.end is not None]
+    if len(ended) < _WRITES_TRIED or any(op.kind is Kind.OK for op in writes):
+        return []
+    kinds = ", ".join(sorted({kind_of(op.error) for op in ended}))
+    text = f"no write was acknowledged after {experiment.fault} was over: {len(ended)} of {len(ended)} failed"
+    remedy = "restart the server, and look whether it writes again; see its log in the run directory"
+    evidence = f"{kinds}; the last: {ended[-1].told()}: {ended[-1].error}"
+    return [Finding("write-failed", Severity.FAIL, f"{text} (collection {name})", evidence, remedy, collection=name)]
+
+
+def _floors(collection: PlannedCollection, operations: Sequence[Operation]) -> Iterator[tuple[Phase, Finding]]:
+    """Too little traffic in a phase: the run proves nothing of it."""
+    for phase, floor in collection.floors.items():
+        mine = [op for op in operations if op.phase is phase]
+        number = len(mine) if phase is Phase.DURING else sum(op.kind is Kind.OK for op in mine)
+        if number < floor:
+            word = "sent" if phase is Phase.DURING else "acknowledged"
+            text = f"{number} operations were {word} in phase {phase.value}, the plan asks for {floor}"
+            remedy = "let the phase last longer, or give the machine more room"
+            yield phase, undecided("too-little-traffic", collection.name, text, remedy)
 
 
 def _with_unreadable(history: History, findings: list[Finding]) -> list[Finding]:
@@ -182,9 +202,8 @@ def _availability(experiment: Experiment, plan: RunPlan, seen: Outage) -> list[F
     limit = plan.promises.limit(experiment.fault)
     if limit is None or seen.unavailable <= limit:
         return []
-    text = (
-        f"nothing was acknowledged for {seen.unavailable:.1f} s around {experiment.fault}, promised are at most {limit:g} s"
-    )
+    lasted = f"nothing was acknowledged for {seen.unavailable:.1f} s around {experiment.fault}"
+    text = f"{lasted}, promised are at most {limit:g} s"
     errors = ", ".join(f"{number} x {kind}" for kind, number in seen.errors.items())
     remedy = "promise longer in qualification.yaml, or look in the timeline for what took so long"
     return [Finding("unavailable-too-long", Severity.FAIL, text, errors or "no error, but no answer", remedy)]

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import json
 import subprocess
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import kubernetes.client
 import kubernetes.config
 
 from chroma_qualify.errors import InfraError
+
+_SHOWN = 160  # characters of a command in an error
 
 
 class Role(enum.StrEnum):
@@ -82,7 +85,7 @@ def run(
     Raises:
         InfraError: the program is missing, takes longer than `timeout` seconds, or (with `check`) exits non-zero.
     """
-    shown = " ".join(command[:6])
+    shown = textwrap.shorten(" ".join(command[:6]), _SHOWN, placeholder=" …")
     try:
         done = subprocess.run(list(command), input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
     except FileNotFoundError as error:

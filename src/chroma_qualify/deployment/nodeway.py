@@ -1,8 +1,8 @@
 """A local port that leads to a pod by way of its node, past the API server; for when that is what is broken.
 
 Each connection is a process in the node's container that enters the pod's network namespace, as containerd does for a
-port-forward. Only on nodes of our own. Slower to connect than `forward` (50 ms) and bound to one life of a container, so
-it is used by the one experiment that needs it.
+port-forward. Only on nodes of our own. Slower to connect than `forward` (50 ms) and bound to one life of a container,
+so it is used by the one experiment that needs it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The API server goes away: pods that run must go on, and their clients must not notice.
 
-Its static pod's manifest is moved aside on the control plane, so the kubelet stops it, and moved back. A client that
-comes by the API server (a port-forward) cannot be used meanwhile: see `deployment.nodeway`.
+A packet filter on the control plane refuses every connection to it, new and open ones, from everywhere. (Its static pod
+could be stopped as well, but the kubelet takes 40 s to start it again.) A client that comes by the API server, as by a
+port-forward, cannot be used meanwhile: see `deployment.nodeway`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,20 @@ from chroma_qualify.errors import CandidateError, InfraError, UndecidedError
 from chroma_qualify.faults.base import PROOF_TIMEOUT, Injected, Proof, ready_now, the_server
 from chroma_qualify.faults.processes import shell
 
-_MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
-_ASIDE = "/etc/kubernetes/chroma-qualify-kube-apiserver.yaml"
-_BACK_TIMEOUT = 180.0  # s
+_PORT = 6443  # kind's, inside the node
+_TABLE = "chroma_qualify_api"
+_REFUSE = f"""
+nft -f - <<RULES
+table inet {_TABLE} {{
+  chain incoming {{
+    type filter hook input priority -300;
+    tcp dport {_PORT} counter reject with tcp reset
+  }}
+}}
+RULES
+"""
+_ALLOW = f"nft delete table inet {_TABLE} 2>/dev/null || true"
+_BACK_TIMEOUT = 120.0  # s
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,12 +43,12 @@ class ApiServerDown:
         return None if deployed.cluster.nodes else "the API server of an existing cluster is not ours to stop"
 
     def inject(self, deployed: Deployed) -> Injected:
-        """Move its manifest aside."""
+        """Refuse all connections to it."""
         before = the_server(deployed)
-        shell(deployed, _control_plane(deployed), f"mv {_MANIFEST} {_ASIDE}")
-        return Injected(self.name, before, "stop the API server's static pod", str(before.restarts))
+        shell(deployed, _control_plane(deployed), _REFUSE)
+        return Injected(self.name, before, f"refuse every connection to port {_PORT} of the control plane")
 
-    def prove(self, deployed: Deployed, injected: Injected) -> Proof:
+    def prove(self, deployed: Deployed, injected: Injected) -> Proof:  # noqa: ARG002
         """It does not answer any more."""
         try:
             said = poll_for("the API server to be gone", lambda: _answer(deployed), _is_gone, PROOF_TIMEOUT)
@@ -44,9 +56,9 @@ class ApiServerDown:
             raise UndecidedError(f"no proof of the fault: {error.message}") from error
         return Proof("the API server is gone", said)
 
-    def undo(self, deployed: Deployed, injected: Injected) -> None:
-        """Move the manifest back."""
-        shell(deployed, _control_plane(deployed), f"[ ! -f {_ASIDE} ] || mv {_ASIDE} {_MANIFEST}")
+    def undo(self, deployed: Deployed, injected: Injected) -> None:  # noqa: ARG002
+        """Let them through again."""
+        shell(deployed, _control_plane(deployed), _ALLOW)
 
     def prove_undone(self, deployed: Deployed, injected: Injected) -> Proof:
         """It answers, and the server is the very one that ran before."""

@@ -12,16 +12,22 @@ from chroma_qualify.faults.processes import CGROUP, NO_NODES, node_of, shell
 
 _QUOTA = 5_000  # microseconds of each 100,000
 # Prints the quota as it was, "-1" or "max …" for none; with a second argument it is set.
-_SET = CGROUP + """
+_SET = (
+    CGROUP
+    + """
 place=$(cgroup cpu "$1") || exit 1
 if [ -f "$place/cpu.max" ]; then file=cpu.max; else file=cpu.cfs_quota_us; fi
 cat "$place/$file"
 [ -z "$2" ] || echo "$2" > "$place/$file"
 """
-_THROTTLED = CGROUP + """
+)
+_THROTTLED = (
+    CGROUP
+    + """
 place=$(cgroup cpu "$1") || exit 1
-while read -r key value; do [ "$key" = nr_throttled ] && echo "$value"; done < "$place/cpu.stat"
+while read -r key value; do [ "$key" != nr_throttled ] || echo "$value"; done < "$place/cpu.stat"
 """
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

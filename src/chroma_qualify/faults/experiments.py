@@ -100,6 +100,30 @@ def plan_json(chosen: Iterable[Experiment]) -> list[dict[str, Any]]:
     return [experiment.as_json() for experiment in chosen]
 
 
+# Several servers on one volume, each written to: no `Fault`, see `writers`.
+SCALED_OUT_WRITES = "scaled-out-writes"
+SHARED = f"{SCALED_OUT_WRITES}.shared"  # the collection that is written through each replica by itself
+ROUNDS = 20  # batches that each replica is given
+# What makes an autoscaler move.
+SCALING_LOAD = Workload(Kind.BULK, rate=1.0, lanes=4, first_lane=1900, scope=SCALED_OUT_WRITES)
+
+
+def scaled_out_writes(*, by_load: bool) -> dict[str, Any]:
+    """What plan.json carries of the writes to several servers; `by_load`: it is a write load that makes it scale."""
+    shared = {
+        "name": SHARED,
+        "setting": Setting.DEFAULT.value,
+        "floors": {Phase.DURING.value: 2 * ROUNDS, Phase.AFTER.value: 4},
+    }
+    load = {"name": SCALING_LOAD.collection, "setting": Setting.DEFAULT.value, "floors": {}}
+    return {
+        "name": SCALED_OUT_WRITES,
+        "fault": SCALED_OUT_WRITES,
+        "stress": Stress.SCALED_OUT.value,
+        "collections": [shared, load] if by_load else [shared],
+    }
+
+
 def _table(power_losses: int) -> Iterator[Experiment]:
     kill, graceful = Stress.PROCESS_KILL, Stress.GRACEFUL
 
@@ -119,15 +143,13 @@ def _table(power_losses: int) -> Iterator[Experiment]:
     yield row("network-loss", graceful, 15, hold=4.0)
     yield row("network-latency", graceful, 17, hold=3.0)
     yield row("dns-down", graceful, 18, hold=1.0)
-    yield row("api-server-down", graceful, 25, hold=3.0, past_api_server=True)
+    yield row("api-server-down", graceful, 15, hold=3.0, past_api_server=True)
     yield row("node-pause", graceful, 15, hold=4.0)
     yield row("node-restart", kill, 45, quiet=_QUIET)
     yield row("node-drain", graceful, 30)
     yield row("node-loss", kill, 120)
     for number in range(1, power_losses + 1):
-        yield row(
-            f"power-loss-{number}", Stress.POWER_LOSS, 25, fault="power-loss", workloads=_BULK
-        )
+        yield row(f"power-loss-{number}", Stress.POWER_LOSS, 25, fault="power-loss", workloads=_BULK)
     yield row("volume-full", Stress.VOLUME_FULL, 25, hold=3.0)
     yield row("image-upgrade", graceful, 40, place=Place.OLDER)
 

@@ -51,7 +51,9 @@ class ImageUpgrade:
         image = _image_of(deployed, after.pod)
         if image == injected.mark:
             raise UndecidedError(f"the pod was replaced, but still runs {image}")
-        return Proof("the server was upgraded", f"{injected.mark} -> {image}; before: {injected.before}; after: {after}")
+        return Proof(
+            "the server was upgraded", f"{injected.mark} -> {image}; before: {injected.before}; after: {after}"
+        )
 
     def undo(self, deployed: Deployed, injected: Injected) -> None:
         """Nothing: there is no way back, the database has been migrated."""

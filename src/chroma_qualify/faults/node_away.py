@@ -25,7 +25,11 @@ _BACK_TIMEOUT = 240.0  # s
 
 def _why_not(deployed: Deployed) -> str | None:
     if len(deployed.cluster.nodes) < 2:
-        return "needs a second node (NODES=3)" if deployed.cluster.nodes else "the nodes of an existing cluster are not ours"
+        return (
+            "needs a second node (NODES=3)"
+            if deployed.cluster.nodes
+            else "the nodes of an existing cluster are not ours"
+        )
     states = server_states(deployed)
     workers = {node.name for node in deployed.cluster.nodes if node.role is Role.WORKER}
     return None if all(state.node in workers for state in states) else "the server runs on the control plane"
@@ -45,7 +49,13 @@ class NodeDrain:
         """Drain the server's node."""
         before = the_server(deployed)
         deployed.cluster.run_kubectl(
-            "drain", before.node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=100s", timeout=120
+            "drain",
+            before.node,
+            "--ignore-daemonsets",
+            "--delete-emptydir-data",
+            "--force",
+            "--timeout=100s",
+            timeout=120,
         )
         return Injected(self.name, before, f"kubectl drain {before.node}")
 

@@ -14,10 +14,13 @@ from chroma_qualify.faults.base import Injected, Proof, memory_limit, ready_agai
 from chroma_qualify.faults.processes import CGROUP, NO_NODES, node_of, shell
 
 # tail keeps all of an endless line in memory; the time-out is for a limit that never strikes.
-_FILL = CGROUP + """
+_FILL = (
+    CGROUP
+    + """
 place=$(cgroup memory "$1") || exit 1
 ( echo 0 > "$place/cgroup.procs" && exec timeout 60 tail /dev/zero ) >/dev/null 2>&1 &
 """
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,7 +33,9 @@ class OutOfMemory:
         """Only on our own nodes, and only where there is a limit to reach."""
         if not deployed.cluster.nodes:
             return NO_NODES
-        return None if memory_limit(deployed) else "the container has no memory limit: nothing but the node's end stops it"
+        return (
+            None if memory_limit(deployed) else "the container has no memory limit: nothing but the node's end stops it"
+        )
 
     def inject(self, deployed: Deployed) -> Injected:
         """Fill the container's memory."""

@@ -72,9 +72,7 @@ class ServerProcess:
         return self.deployed.cluster.on_node(self.node, *words, timeout=timeout, check=check).stdout
 
 
-def shell(
-    deployed: Deployed, node: Node, script: str, *args: str, timeout: float = 60, check: bool = True
-) -> str:
+def shell(deployed: Deployed, node: Node, script: str, *args: str, timeout: float = 60, check: bool = True) -> str:
     """Run a script of sh on a node; returns what it printed.
 
     Raises:

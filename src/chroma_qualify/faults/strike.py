@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chroma_qualify.deployment.apply import Deployed
-from chroma_qualify.errors import CandidateError, UndecidedError
+from chroma_qualify.errors import CandidateError, InfraError, UndecidedError
 from chroma_qualify.faults.base import Fault, Proof
 
 Clock = Callable[[], int]
@@ -38,7 +38,9 @@ class Struck:
     ready_seconds: float
 
 
-def strike(fault: Fault, deployed: Deployed, run_dir: Path, clock: Clock, *, experiment: str, hold: float = 0) -> Struck:
+def strike(
+    fault: Fault, deployed: Deployed, run_dir: Path, clock: Clock, *, experiment: str, hold: float = 0
+) -> Struck:
     """Inject a fault, prove it, let it last, undo it, prove that.
 
     Args:
@@ -75,6 +77,9 @@ def strike(fault: Fault, deployed: Deployed, run_dir: Path, clock: Clock, *, exp
     except CandidateError as error:
         entry |= {"error": error.message, "rule": error.rule, "evidence": error.evidence}
         raise
+    except InfraError as error:
+        entry |= {"error": error.message, "infra": True}
+        raise
     except BaseException as error:
         entry["error"] = str(error) or type(error).__name__
         raise
@@ -86,6 +91,11 @@ def strike(fault: Fault, deployed: Deployed, run_dir: Path, clock: Clock, *, exp
 def unavailable(fault: Fault, run_dir: Path, experiment: str, reason: str) -> None:
     """Write down that a fault cannot be done here: it is in the plan, so it must be in faults.jsonl."""
     _write(run_dir, {"experiment": experiment, "fault": fault.name, "unavailable": reason})
+
+
+def log_fault(run_dir: Path, experiment: str, fault: str, **entry: object) -> None:
+    """Write down a fault that is no `Fault` but a procedure of its own; the fields are those of `checks.plan`."""
+    _write(run_dir, {"experiment": experiment, "fault": fault, **entry})
 
 
 def _log(run_dir: Path, deployed: Deployed, fault: str, experiment: str, entry: dict[str, object]) -> None:

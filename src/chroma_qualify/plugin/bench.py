@@ -9,13 +9,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 
-from chroma_qualify.checks.plan import read_plan
-from chroma_qualify.checks.run import ExperimentResult, judge_experiment
+from chroma_qualify.checks.run import ExperimentResult
 from chroma_qualify.cluster.images.ensure import older_chroma
 from chroma_qualify.cluster.kind import load_images
 from chroma_qualify.cluster.model import Cluster
@@ -32,9 +30,8 @@ from chroma_qualify.faults.processes import find_server
 from chroma_qualify.faults.strike import unavailable
 from chroma_qualify.plugin.candidates import Candidates, chroma_image, with_chroma_version
 from chroma_qualify.plugin.run import Run
-from chroma_qualify.rejudge import load_faults, load_history
+from chroma_qualify.rejudge import judge_recorded
 from chroma_qualify.workload.client import connect
-from chroma_qualify.workload.records import vectors
 
 _PATIENCE = 1.0  # seconds that a new connection waits for a ready pod: clients of an outage are to see it
 Namespace = Callable[[str], AbstractContextManager[str]]
@@ -43,7 +40,15 @@ Namespace = Callable[[str], AbstractContextManager[str]]
 class Bench:
     """The deployments of a file's experiments."""
 
-    def __init__(self, run: Run, cluster: Cluster, candidates: Candidates, namespace: Namespace, evidence: Callable[[str], None], context: Context) -> None:
+    def __init__(
+        self,
+        run: Run,
+        cluster: Cluster,
+        candidates: Candidates,
+        namespace: Namespace,
+        evidence: Callable[[str], None],
+        context: Context,
+    ) -> None:
         """Deploy nothing yet.
 
         Args:
@@ -113,11 +118,7 @@ class Bench:
 
     def judge(self, experiment: Experiment) -> ExperimentResult:
         """Judge it from what was written, as `chroma-qualify check` will."""
-        directory = self._context.run_dir
-        plan = read_plan(json.loads((directory / "plan.json").read_bytes()))
-        planned = next(each for each in plan.experiments if each.name == experiment.name)
-        record = load_faults(directory).get(experiment.name)
-        result = judge_experiment(load_history(directory), plan, planned, record, vectors)
+        result = judge_recorded(self._context.run_dir, experiment.name)
         self._run.add_experiment(result)
         return result
 

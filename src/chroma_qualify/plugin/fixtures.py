@@ -34,6 +34,7 @@ from chroma_qualify.report.console import how_to_reach
 from chroma_qualify.report.verdict import Measure
 
 if TYPE_CHECKING:
+    from chroma_qualify.faults.experiment import Context
     from chroma_qualify.plugin.bench import Bench
     from chroma_qualify.workload.recorder import Recorder
 
@@ -190,6 +191,27 @@ def bench(
         yield bench
     finally:
         bench.close()
+
+
+@pytest.fixture
+def writers_context(run: Run, request: pytest.FixtureRequest) -> Iterator[Context]:
+    """Where writes to several servers are recorded: for a candidate in the run's own history, which they may fail.
+
+    For a shipped topology that must fail, in a place of its own, which `chroma-qualify check` can judge as well.
+    """
+    from chroma_qualify.faults.experiment import Context
+    from chroma_qualify.faults.experiments import SCALED_OUT_WRITES, scaled_out_writes
+    from chroma_qualify.workload.recorder import Recorder
+
+    if run.options.manifests:
+        yield Context(request.getfixturevalue("recorder"), run.clock, run.directory, run.options.seed)
+        return
+    place = run.directory / "expected" / SCALED_OUT_WRITES
+    place.mkdir(parents=True)
+    plan = {"experiments": [scaled_out_writes(by_load=False)]}
+    (place / "plan.json").write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+    with Recorder(place / "history.jsonl", run.clock) as recorder:
+        yield Context(recorder, run.clock, place, run.options.seed)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 
 from chroma_qualify.checks.promises import STRICTEST
 from chroma_qualify.errors import InfraError, QualifyError, UsageError
-from chroma_qualify.faults.experiments import Experiment, experiments, plan_json
+from chroma_qualify.faults.experiments import Experiment, experiments, plan_json, scaled_out_writes
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint import lint_objects
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
@@ -119,7 +119,7 @@ def _start(session: pytest.Session, run: Run) -> None:
         digest=digest,
         manifests=manifests,
         versions=versions,
-        experiments=plan_json(chosen_experiments(session.items)),
+        experiments=_planned(session, run),
         promises=promises,
     )
     run.say(f"run {run.id}: {len(session.items)} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
@@ -131,6 +131,14 @@ def _start(session: pytest.Session, run: Run) -> None:
             run.say(f"lint: {finding.severity.value}: {finding.rule}: {finding.message}")
         if not findings:
             run.say(f"lint: {candidate.directory}: nothing found")
+
+
+def _planned(session: pytest.Session, run: Run) -> list[dict[str, Any]]:
+    """What plan.json carries as `experiments`."""
+    planned = plan_json(chosen_experiments(session.items))
+    if run.options.manifests and any("writers_context" in getattr(item, "fixturenames", ()) for item in session.items):
+        planned.append(scaled_out_writes(by_load=True))
+    return planned
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

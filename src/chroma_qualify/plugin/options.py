@@ -60,7 +60,10 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption("--chroma-version", metavar="V", help="Version of Chroma (default: images.toml's)")
     group.addoption("--k8s-version", metavar="V", help="Version of Kubernetes (default: images.toml's)")
     group.addoption(
-        "--power-losses", metavar="N", default="2", help="Crashes of the volume that are tried (default: 2; nightly: 20)"
+        "--power-losses",
+        metavar="N",
+        default="2",
+        help="Crashes of the volume that are tried (default: 2; nightly: 20)",
     )
     group.addoption("--images", metavar="MODE", default="auto", help=f"One of {', '.join(IMAGE_MODES)} (default: auto)")
     if not _registered_by_pytest_kind(pluginmanager):

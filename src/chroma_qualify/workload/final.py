@@ -85,7 +85,8 @@ def final_reads(
     if 0 < len(stored) <= MOST_K:
         first = Record(*next(iter(stored.items())))
         whole = ask(lambda: session.query(Phase.FINAL, first, len(stored)))
-        missed |= set(stored) - {id_ for id_, _ in whole.values or ()}
+        if whole.ok:  # else it tells nothing of any record
+            missed |= set(stored) - {id_ for id_, _ in whole.values or ()}
     chance = random.Random(_SAMPLE_SEED)  # noqa: S311 (no secret)
     rest = sorted(set(stored) - missed)
     asked = [*sorted(missed), *chance.sample(rest, min(near, len(rest)))]

@@ -118,7 +118,7 @@ def steps(workload: Workload, seed: int, lane: int) -> Iterator[Step]:
     number = workload.first_lane + lane
     chance = random.Random(f"{seed}/{workload.kind}/{number}")  # noqa: S311 (no secret)
     loaded = list(preload(workload, seed)) if workload.kind is Kind.READ_ONLY else []
-    return generate(_Lane(workload, number, _values(seed, number), chance, loaded))
+    return generate(_Lane(workload, number, lane_values(seed, number), chance, loaded))
 
 
 def both_settings(workload: Workload) -> tuple[Workload, Workload]:
@@ -129,7 +129,7 @@ def both_settings(workload: Workload) -> tuple[Workload, Workload]:
 
 def preload(workload: Workload, seed: int) -> tuple[Record, ...]:
     """The records that are written before the traffic; their values are a lane's of their own, behind the last."""
-    values = _values(seed, (1 << _LANE_BITS) - 1 - workload.first_lane)
+    values = lane_values(seed, (1 << _LANE_BITS) - 1 - workload.first_lane)
     return tuple(Record(f"{workload.kind.value}-p-{n}", next(values)) for n in range(workload.preload))
 
 
@@ -166,7 +166,7 @@ class _Lane:
         return Step(Op.COUNT)
 
 
-def _values(seed: int, lane: int) -> Iterator[int]:
+def lane_values(seed: int, lane: int) -> Iterator[int]:
     """Numbers that no other lane and no run with another seed (of 30 bits) gives out."""
     first = (((seed % (1 << 30)) << _LANE_BITS) | lane) << _COUNT_BITS
     yield from range(first, first + (1 << _COUNT_BITS))

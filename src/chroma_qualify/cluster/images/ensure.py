@@ -163,7 +163,9 @@ def _image_set(source: Source, catalog: Catalog, kubernetes: str | None) -> Imag
     if source is Source.REGISTRY:
         kubectl = program_dir(catalog.go["kubectl"]) / "kubectl"
         load = (*registry_images(catalog), packages.LOADER)
-        return ImageSet(source, _node_image(catalog, kubernetes), load, addon_dir(catalog), kind, kubectl, older_chroma())
+        return ImageSet(
+            source, _node_image(catalog, kubernetes), load, addon_dir(catalog), kind, kubectl, older_chroma()
+        )
     kubectl = program_dir(catalog.go["kubernetes"]) / "kubectl"
     # The node image holds the default Chroma; another one is loaded beside it.
     load = () if catalog.chroma == load_catalog().chroma else (catalog.chroma_reference,)
