@@ -72,7 +72,9 @@ def lost_index(track: Track) -> list[Finding]:
     """`lost-index`: in the store, but neither exact reads of the index nor a query by its own embedding find it."""
     in_store = track.seen["store"]
     missed, seen = track.missed["index"], track.seen["index"]
-    lost = sorted(id_ for id_ in missed if id_ in in_store and id_ not in seen)
+    # An embedding is held against the value read with it: under a foreign value it cannot come back right.
+    foreign = {id_ for id_, op in track.foreign if op.phase is Phase.FINAL}
+    lost = sorted(id_ for id_ in missed if id_ in in_store and id_ not in seen and id_ not in foreign)
     if not lost:
         return []
     first = lost[0]
@@ -179,6 +181,10 @@ def wrong_values(track: Track, accused: Accused) -> list[Finding]:
         reason = conflict(*problem(id_, register, accused))
         if reason is not None:
             bad[id_] = _explain(id_, reason)
+    for id_ in track.missing["index"].keys() & track.seen["index"] - track.exact - track.missed["store"].keys():
+        absences = track.missing["index"][id_]  # not lost, as a query finds it, but no exact read gave it
+        if absences.last.phase is Phase.FINAL:
+            bad.setdefault(id_, f"{id_}: its embedding did not come back as it was written in {absences.last.told()}")
     if not bad:
         return []
     first = min(bad)
