@@ -126,7 +126,7 @@ def stale_reads(track: Track, limits: Limits) -> tuple[list[Finding], Accused]:
             )
             worst[stale.id] = max(worst.get(stale.id, (-1.0, "")), (age, told))
     if not worst:
-        return [], accused
+        return _short_counts(track, limits), accused
     age, told = max(worst.values())
     text = f"{len(worst)} acknowledged records were missing from reads for up to {age:.3f} s"
     evidence = f"{told}; stale: {some(sorted(worst))}"
@@ -218,6 +218,20 @@ def floors(operations: Iterable[Operation], limits: Limits) -> list[Finding]:
         for phase, floor in limits.floors.items()
         if number[phase] < floor
     ]
+
+
+def _short_counts(track: Track, limits: Limits) -> list[Finding]:
+    """Counts of fewer records than were certainly there, where no other read tells which were missing."""
+    if track.missing["store"] or track.disagreements or not track.final_reads:
+        return []
+    late = [(age, short) for short, age in track.short_counts if age > limits.stale or limits.stale == 0]
+    if not late:
+        return []
+    age, worst = max(late, key=lambda each: each[0])
+    number = worst.operation.count or 0
+    text = f"{len(late)} counts were short, by records that had been acknowledged for up to {age:.3f} s"
+    evidence = f"{worst.operation.told()} found {number} of at least {worst.least}"
+    return [found("stale-read", track.collection, text, evidence)]
 
 
 def _explain(id_: str, reason: Conflict) -> str:

@@ -96,6 +96,7 @@ class Track:
         self.stale: list[Stale] = []
         self.disagreements: list[Disagreement] = []
         self.miscounts: list[Miscount] = []
+        self.short_counts: list[tuple[Miscount, float]] = []  # for how many seconds all that is missing was there
         self.missing: dict[str, dict[str, Absences]] = {"store": {}, "index": {}}
         self.seen: dict[str, set[str]] = {"store": set(), "index": set()}  # in final reads
         self.exact: set[str] = set()  # of `seen["index"]`: whose embedding was read, not only found by a query
@@ -330,6 +331,9 @@ class Track:
             most = len(self.registers) - gone
             if count > most:
                 self.miscounts.append(Miscount(op, least, most, gone))
+        if count < least:  # if the youngest are those that it missed, it is the least stale
+            ends = sorted(there.write.end or 0 for there in self.live.values() if there.since < op.index)
+            self.short_counts.append((Miscount(op, least, most, gone), (op.start - ends[count - least]) / 1e9))
         if op.phase is Phase.FINAL:
             self.final_counts.append(Miscount(op, least, most, gone))
 

@@ -132,6 +132,17 @@ class Undead(Lie):
         return 200, {"deleted": len(ids)}
 
 
+class CountLess(Lie):
+    """Leaves some records out of every `count`."""
+
+    def answer(self, asked: Asked) -> Reply:
+        status, answer = asked.honestly()
+        if status != 200 or asked.op != "count" or answer < 3:
+            return status, answer
+        self._tell(asked.op, ["three of them"])
+        return status, answer - 3
+
+
 class _InAnswers(Lie):
     """Falsifies the rows of what `get` and `query` answer."""
 

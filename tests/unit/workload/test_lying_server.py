@@ -49,7 +49,7 @@ class Run:
     def session(self, workload, proxy=0, endpoint=None):
         return Session(self.recorder, self.connect(proxy), workload.collection, endpoint=endpoint)
 
-    def send(self, workloads, enough=lambda: True, each=25):
+    def send(self, workloads, enough=lambda: True, each=20):
         """Traffic until every workload has `each` acknowledged operations and it is `enough`."""
         clock = run_clock()
         with Traffic(self.recorder, self.connect, workloads, SEED, clock) as self.traffic:
@@ -71,7 +71,7 @@ class Run:
         for workload in workloads:
             for proxy, endpoint in faces:
                 session = self.session(workload, proxy, endpoint)
-                assert final_reads(session, self.traffic.written(workload), near=50).failed == ()
+                assert final_reads(session, self.traffic.written(workload), near=40).failed == ()
 
     def history(self) -> History:
         validate(read(self.recorder.path))
@@ -132,7 +132,7 @@ def is_one_lie_in_a_few_queries(finding):
 def check_ids(findings, lie):
     """The evidence names records, and only such as were lied about."""
     for finding in findings:
-        if finding.rule != "low-recall":  # a figure
+        if finding.rule != "low-recall" and "counts" not in finding.message:  # figures
             ids = set(_ID.findall(finding.evidence))
             assert ids, finding
             assert ids <= lie.ids, finding
@@ -159,6 +159,7 @@ def test_the_honest_proxy_is_found_nothing_against(start):
         (lying_proxy.Swap, "wrong-value"),
         (lying_proxy.SwapWhole, "wrong-value"),
         (lying_proxy.SwapVectors, "wrong-value"),
+        (lying_proxy.CountLess, "stale-read"),
         (lying_proxy.Repeat, "duplicate"),
         (lying_proxy.Truncate, "low-recall"),
         (lying_proxy.LoseIndex, "lost-index"),
@@ -174,7 +175,7 @@ def test_a_lie_is_named_by_its_rule_and_no_other(start, lie, rule):
     findings = run.judged()
     assert named(findings) == everywhere(rule)
     check_ids(findings, lie)
-    assert lie.times("add") if writes else lie.times("get", "query")
+    assert lie.times("add") if writes else lie.times("get", "query", "count")
     if rule == "low-recall":
         final = [float(finding.evidence) for finding in findings if "phase final" in finding.message]
         assert final == pytest.approx([0.5, 0.5], abs=0.02)
