@@ -47,8 +47,8 @@ class Nearest:
         most = QUIET if op.phase is Phase.FINAL else BUSY
         if near is None or near.value is None or near.since > op.index or self._queries[op.phase] >= most:
             return
-        if not 0 <= near.value < _MOST_VALUE:
-            return
+        if not 0 <= near.value < _MOST_VALUE or any(id_ == op.near for id_, _ in track.foreign):
+            return  # who asks with the embedding of a foreign value that was read asks for other neighbours
         if self._version != track.version:
             self._renew(track)
         mine = self._since < op.index

@@ -72,7 +72,9 @@ def lost_index(track: Track) -> list[Finding]:
     """`lost-index`: in the store, but neither exact reads of the index nor a query by its own embedding find it."""
     in_store = track.seen["store"]
     missed, seen = track.missed["index"], track.seen["index"]
-    lost = sorted(id_ for id_ in missed if id_ in in_store and id_ not in seen)
+    # An embedding is held against the value read with it: under a foreign value it cannot come back right.
+    foreign = {id_ for id_, op in track.foreign if op.phase is Phase.FINAL}
+    lost = sorted(id_ for id_ in missed if id_ in in_store and id_ not in seen and id_ not in foreign)
     if not lost:
         return []
     first = lost[0]
@@ -124,7 +126,7 @@ def stale_reads(track: Track, limits: Limits) -> tuple[list[Finding], Accused]:
             )
             worst[stale.id] = max(worst.get(stale.id, (-1.0, "")), (age, told))
     if not worst:
-        return [], accused
+        return _short_counts(track, limits), accused
     age, told = max(worst.values())
     text = f"{len(worst)} acknowledged records were missing from reads for up to {age:.3f} s"
     evidence = f"{told}; stale: {some(sorted(worst))}"
@@ -179,6 +181,10 @@ def wrong_values(track: Track, accused: Accused) -> list[Finding]:
         reason = conflict(*problem(id_, register, accused))
         if reason is not None:
             bad[id_] = _explain(id_, reason)
+    for id_ in track.missing["index"].keys() & track.seen["index"] - track.exact - track.missed["store"].keys():
+        absences = track.missing["index"][id_]  # not lost, as a query finds it, but no exact read gave it
+        if absences.last.phase is Phase.FINAL:
+            bad.setdefault(id_, f"{id_}: its embedding did not come back as it was written in {absences.last.told()}")
     if not bad:
         return []
     first = min(bad)
@@ -212,6 +218,20 @@ def floors(operations: Iterable[Operation], limits: Limits) -> list[Finding]:
         for phase, floor in limits.floors.items()
         if number[phase] < floor
     ]
+
+
+def _short_counts(track: Track, limits: Limits) -> list[Finding]:
+    """Counts of fewer records than were certainly there, where no other read tells which were missing."""
+    if track.missing["store"] or track.disagreements or not track.final_reads:
+        return []
+    late = [(age, short) for short, age in track.short_counts if age > limits.stale or limits.stale == 0]
+    if not late:
+        return []
+    age, worst = max(late, key=lambda each: each[0])
+    number = worst.operation.count or 0
+    text = f"{len(late)} counts were short, by records that had been acknowledged for up to {age:.3f} s"
+    evidence = f"{worst.operation.told()} found {number} of at least {worst.least}"
+    return [found("stale-read", track.collection, text, evidence)]
 
 
 def _explain(id_: str, reason: Conflict) -> str:

@@ -96,8 +96,10 @@ class Track:
         self.stale: list[Stale] = []
         self.disagreements: list[Disagreement] = []
         self.miscounts: list[Miscount] = []
+        self.short_counts: list[tuple[Miscount, float]] = []  # for how many seconds all that is missing was there
         self.missing: dict[str, dict[str, Absences]] = {"store": {}, "index": {}}
         self.seen: dict[str, set[str]] = {"store": set(), "index": set()}  # in final reads
+        self.exact: set[str] = set()  # of `seen["index"]`: whose embedding was read, not only found by a query
         self.missed: dict[str, dict[str, Operation]] = {"store": {}, "index": {}}
         self.final_reads = 0
         self.final_counts: list[Miscount] = []
@@ -204,6 +206,7 @@ class Track:
                 self.missing[what].pop(id_, None)
                 self.missed[what].pop(id_, None)
                 self.seen[what].discard(id_)
+            self.exact.discard(id_)
             self._open_deletes[id_] = self._open_deletes.get(id_, 0) + 1
             register = self.registers.get(id_)
             deletes = self._early.setdefault(id_, []) if register is None else register.deletes
@@ -272,12 +275,15 @@ class Track:
         kinds = ("store", "index") if op.vectors or op.f is F.QUERY else ("store",)
         for what in kinds:
             missing = self.missing[what]
-            if missing:
+            # A query finds a record by whatever embedding it has: that does not show the right one, absent before.
+            if missing and (what == "store" or op.vectors):
                 for id_ in missing.keys() & op.values.keys():
                     if missing[id_].first.index < op.index:
                         self.stale.append(Stale(id_, missing.pop(id_), op, what))
             if op.phase is Phase.FINAL:
                 self.seen[what].update(op.values)
+        if op.vectors and op.phase is Phase.FINAL:
+            self.exact.update(op.values)
 
     def _absent(self, op: Operation, ids: Iterable[str] | None, what: str) -> None:
         """Note the certainly live records that a read should have found, and did not."""
@@ -325,6 +331,9 @@ class Track:
             most = len(self.registers) - gone
             if count > most:
                 self.miscounts.append(Miscount(op, least, most, gone))
+        if count < least:  # if the youngest are those that it missed, it is the least stale
+            ends = sorted(there.write.end or 0 for there in self.live.values() if there.since < op.index)
+            self.short_counts.append((Miscount(op, least, most, gone), (op.start - ends[count - least]) / 1e9))
         if op.phase is Phase.FINAL:
             self.final_counts.append(Miscount(op, least, most, gone))
 
