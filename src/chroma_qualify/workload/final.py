@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from chroma_qualify.workload.history import Answer, Phase
 from chroma_qualify.workload.records import Record
-from chroma_qualify.workload.session import Session
+from chroma_qualify.workload.session import VECTOR_PAGE, Session
 
-ASKED = 2000  # ids per `get` with vectors
+MOST_NEAR = 500  # missing records that are asked for by their own embedding, too
+COVER_K = 200  # neighbours per query where the index cannot be read by ids
+_LITTLE = 5  # new ids that a query of COVER_K must bring for another one to be worth its time
 MOST_K = 30_000  # the server fails above 32,766
 NEAR_K = 10
 _SAMPLE_SEED = 0  # which records are asked for by `near` is no secret and needs no luck
@@ -77,19 +79,10 @@ def final_reads(
     count = ask(lambda: session.count(Phase.FINAL)).count
     store = ask(lambda: session.get(Phase.FINAL))
     stored = dict(store.values or ())
-    indexed: set[str] = set()
-    for part in _parts(sorted({*stored, *written}), ASKED):
-        answer = ask(lambda part=part: session.get_vectors(Phase.FINAL, part))  # type: ignore[misc]
-        indexed.update(id_ for id_, _ in answer.values or ())
-    missed = set(stored) - indexed
-    if 0 < len(stored) <= MOST_K:
-        first = Record(*next(iter(stored.items())))
-        whole = ask(lambda: session.query(Phase.FINAL, first, len(stored)))
-        if whole.ok:  # else it tells nothing of any record
-            missed |= set(stored) - {id_ for id_, _ in whole.values or ()}
+    indexed, missed = _read_index(session, ask, stored, sorted({*stored, *written}))
     chance = random.Random(_SAMPLE_SEED)  # noqa: S311 (no secret)
     rest = sorted(set(stored) - missed)
-    asked = [*sorted(missed), *chance.sample(rest, min(near, len(rest)))]
+    asked = [*sorted(missed)[:MOST_NEAR], *chance.sample(rest, min(near, len(rest)))]
     targets = [Record(id_, stored[id_]) for id_ in asked if stored[id_] >= 0]  # below: no value, so no embedding
     found = 0
     for record in targets:
@@ -103,6 +96,52 @@ def final_reads(
         near_found=found,
         failed=tuple(dict.fromkeys(failed)),
     )
+
+
+def _read_index(
+    session: Session, ask: Callable[[Callable[[], Answer]], Answer], stored: Mapping[str, int], ids: list[str]
+) -> tuple[set[str], set[str]]:
+    """Which ids the index gives when asked for exactly, and which of the stored ones it does not give.
+
+    The server fails a request for many as soon as one of them is lost, so of a damaged index nearly every request
+    fails. Then queries for many neighbours show most of what it holds, and the rest is asked for one by one.
+    """
+    indexed: set[str] = set()
+    failed: list[str] = []
+    for part in _parts(ids, VECTOR_PAGE):
+        answer = session.get_vectors(Phase.FINAL, part, split=False)
+        if answer.ok:
+            indexed.update(id_ for id_, _ in answer.values or ())
+        else:
+            failed.extend(part)
+    seen = _cover(session, stored, [id_ for id_ in failed if id_ in stored])
+    rest = [id_ for id_ in failed if id_ not in seen]
+    for part in _parts(rest, VECTOR_PAGE):
+        answer = ask(lambda part=part: session.get_vectors(Phase.FINAL, part))  # type: ignore[misc]
+        indexed.update(id_ for id_, _ in answer.values or ())
+    missed = set(stored) - indexed - seen
+    if not failed and 0 < len(stored) <= MOST_K:  # of a damaged index such a query has been seen to end the server
+        first = Record(*next(iter(stored.items())))
+        whole = ask(lambda: session.query(Phase.FINAL, first, len(stored)))
+        if whole.ok:  # else it tells nothing of any record
+            missed |= set(stored) - {id_ for id_, _ in whole.values or ()}
+    return indexed, missed
+
+
+def _cover(session: Session, stored: Mapping[str, int], wanted: list[str]) -> set[str]:
+    """Which of the wanted ids are found by queries near those not found yet, as long as that brings many."""
+    seen: set[str] = set()
+    left = {id_: stored[id_] for id_ in wanted if stored[id_] >= 0}
+    barren = 0
+    while left and barren < 5:
+        id_, value = next(iter(left.items()))
+        answer = session.query(Phase.FINAL, Record(id_, value), COVER_K)
+        found = {each for each, _ in answer.values or ()} & left.keys()
+        barren = 0 if len(found) >= _LITTLE else barren + 1
+        seen |= found
+        for each in found | {id_}:
+            left.pop(each, None)
+    return seen
 
 
 def _parts(ids: list[str], size: int) -> Iterable[tuple[str, ...]]:

@@ -24,7 +24,8 @@ from chroma_qualify.workload.records import VALUE_KEY, Record, vector, vectors
 PAGE = 30_000  # records per `get`: one page is one look at the store, and the server fails above 32,766
 VECTOR_PAGE = 250  # records per request with vectors: about 2 MB of JSON
 _TEN = 10
-_LOST = "Error finding id"  # what the server says when the store has an id and the index has not
+# What the server says when the store has an id and the index has not, or has a hole in its place.
+_LOST = ("Error finding id", "Error getting embedding")
 
 
 class Session:
@@ -86,12 +87,12 @@ class Session:
 
         return self._run(self._asked(Op.GET, phase, ids=None if ids is None else tuple(ids)), send)
 
-    def get_vectors(self, phase: Phase, ids: Sequence[str], *, page: int = VECTOR_PAGE) -> Answer:
+    def get_vectors(self, phase: Phase, ids: Sequence[str], *, page: int = VECTOR_PAGE, split: bool = True) -> Answer:
         """Read records with their embeddings; only those whose embedding came back right are in the answer.
 
         The server fails a whole request when one id of it is lost to the index, so a failed page is asked
         again in tens, and a failed ten one by one: cheaper than halving when a tenth or more is lost, and
-        little dearer when few are. Any other error fails the operation.
+        little dearer when few are. Any other error fails the operation; without `split` that one does, too.
         """
 
         def send() -> Answer:
@@ -102,7 +103,7 @@ class Session:
                 try:
                     right.extend(_right(self._collection.get(ids=part, include=["metadatas", "embeddings"])))
                 except chromadb.errors.InternalError as error:
-                    if _LOST not in str(error):
+                    if not split or not any(words in str(error) for words in _LOST):
                         raise
                     if len(part) > 1:
                         waiting += _parts(part, _TEN if len(part) > _TEN else 1)
