@@ -6,8 +6,10 @@ Clusters are made and looked at where a Docker engine is; `make up`, `make down`
 from __future__ import annotations
 
 import enum
+import json
 import os
 import re
+import secrets
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -16,9 +18,12 @@ import typer
 
 from chroma_qualify.cluster.kind import ClusterConfig, create_cluster, delete_cluster, kept_clusters, sweep
 from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.errors import QualifyError, UsageError
+from chroma_qualify.faults.experiments import POWER_LOSSES, experiments, plan_json
 from chroma_qualify.rejudge import as_json, as_text, judge_run
 from chroma_qualify.report.console import how_to_reach
+from chroma_qualify.report.plan import plan_text
 from chroma_qualify.report.verdict import EXIT_USAGE, Verdict, combine
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -105,6 +110,35 @@ def check(
     judgement = judge_run(run_dir)
     typer.echo((as_json if form is Format.JSON else as_text)(judgement), nl=False)
     raise typer.Exit(combine(judgement.findings).exit_code)
+
+
+@app.command()
+def plan(
+    manifests: Annotated[Path, typer.Option(help="The candidate's directory; its qualification.yaml is read.")] = Path(
+        "manifests/overlays/single-writer"
+    ),
+    seed: Annotated[int | None, typer.Option(min=0, help="Reproduces a run; default: a random one.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes that the cluster would have.")] = 1,
+    power_losses: Annotated[int, typer.Option(min=1, max=100, help="Crashes of the volume.")] = POWER_LOSSES,
+    fault: Annotated[list[str] | None, typer.Option(help="Only this fault; can be given again.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="For a person, or as plan.json has it.")] = Format.TEXT,
+) -> None:
+    """Print what a run would do: faults, traffic, phases, expected time; touches nothing."""
+    if not manifests.is_dir():
+        raise UsageError(f"{manifests} is not a directory", remedy="name a directory of Kubernetes manifests")
+    table = experiments(power_losses)
+    known = {each.fault.name for each in table}
+    if fault and (unknown := sorted(set(fault) - known)):
+        raise UsageError(f"there is no fault {unknown[0]}", remedy=f"there are {', '.join(sorted(known))}")
+    promises = load_promises(manifests)
+    document = {
+        "manifests": str(manifests),
+        "seed": secrets.randbits(31) if seed is None else seed,
+        "nodes": nodes,
+        "promises": promises.as_json() if promises.stated else None,
+        "experiments": plan_json(each for each in table if not fault or each.fault.name in fault),
+    }
+    typer.echo(json.dumps(document, indent=2) if form is Format.JSON else plan_text(document))
 
 
 def _tell(cluster: Cluster) -> None:

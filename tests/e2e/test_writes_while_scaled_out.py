@@ -25,7 +25,7 @@ FOUND_WITHIN = 60.0  # s from the third replica to the verdict
 UP_WITHIN = 170.0  # s; metrics every 15 s, HPA every 15 s, a start
 
 
-def test_writes_while_scaled_out(run, deploy, forward, report, writers_context):
+def test_writes_while_scaled_out(run, deploy, forward, report, writers_context, repetition):
     context = writers_context
     deployed = deploy("autoscaling")
     way = forward(deployed)

@@ -1,4 +1,4 @@
-"""Reads `qualification.yaml`, what a topology promises beside its kustomization. Called by the plugin and `precheck`."""
+"""Reads `qualification.yaml`: what a topology promises. It is beside its kustomization. Called by the plugin."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class DnsDown:
         deployed.cluster.run_kubectl("scale", *_PLACE, "--replicas=0")
         return Injected(self.name, before, "kubectl scale deployment/coredns --replicas=0", str(replicas))
 
-    def prove(self, deployed: Deployed, injected: Injected) -> Proof:
+    def prove(self, deployed: Deployed, injected: Injected) -> Proof:  # noqa: ARG002
         """None of its pods is left."""
         seen = _wait_dns(deployed, "CoreDNS to be gone", there=False, timeout=PROOF_TIMEOUT)
         return Proof("no pod of CoreDNS is left", seen)

@@ -16,6 +16,7 @@ from typing import Any
 from chroma_qualify.deployment.apply import Deployed
 from chroma_qualify.errors import UndecidedError
 from chroma_qualify.faults.experiments import Experiment, floors
+from chroma_qualify.faults.pod_delete import PodDelete
 from chroma_qualify.faults.strike import Struck, strike
 from chroma_qualify.workload.final import FinalReads, final_reads
 from chroma_qualify.workload.history import Clock, Outcome, Phase
@@ -29,7 +30,7 @@ PATIENCE = 10.0  # seconds that a client of the traffic waits for an answer
 FINAL_PATIENCE = 60.0  # a restarted server loads its index, or replays its log, at the first read
 _LULL = 1.5  # seconds; the fault strikes at a random moment of this length
 _PHASE_TIMEOUT = 60.0  # seconds for the floors of a phase
-_HOPELESS = 20.0  # seconds after which a collection of which half a floor failed is not waited for any longer
+_HOPELESS = 12.0  # seconds after which a collection that failed as often as half a floor is not waited for any longer
 _NEAR = 40  # records of a collection that are asked for by their own embedding
 
 
@@ -76,6 +77,11 @@ def perform(experiment: Experiment, deployed: Deployed, connect: Connect, contex
         wait_for_floors(experiment, traffic, context.recorder, Phase.DURING)
         traffic.enter(Phase.AFTER)
         wait_for_floors(experiment, traffic, context.recorder, Phase.AFTER)
+    if experiment.restart:
+        again = PodDelete("restart", grace=0)  # in order it would wait for requests that hang
+        injected = again.inject(deployed)
+        again.prove(deployed, injected)
+        again.prove_undone(deployed, injected)
     client = connect(FINAL_PATIENCE)
     final = {
         workload.collection: final_reads(
@@ -105,7 +111,7 @@ def wait_for_floors(
         if recorder.ended(collection, phase, Outcome.OK) >= floor:
             return True
         failed = sum(recorder.ended(collection, phase, outcome) for outcome in (Outcome.FAIL, Outcome.INFO))
-        return phase is Phase.AFTER and time.monotonic() - began > _HOPELESS and failed >= floor / 2
+        return phase is Phase.AFTER and time.monotonic() - began > _HOPELESS and failed >= max(2, floor / 2)
 
     recorder.wait(lambda: traffic.failed or all(enough(*each) for each in least.items()), timeout)
     if traffic.failed:

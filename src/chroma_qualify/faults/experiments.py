@@ -41,7 +41,9 @@ class Experiment:
         hold: seconds from the fault's proof until it is taken back.
         quiet: sizes of collections that are written before and read afterwards, and never touched between.
         place: where.
+        restart: is the server restarted before the final reads?
         past_api_server: must the clients reach Chroma without the API server?
+        nodes: that the cluster must have.
         seconds: usual duration on 2 cores.
     """
 
@@ -52,7 +54,9 @@ class Experiment:
     hold: float = 0.0
     quiet: tuple[int, ...] = ()
     place: Place = Place.VOLUME
+    restart: bool = False
     past_api_server: bool = False
+    nodes: int = 1
     seconds: int = 15
 
     def as_json(self) -> dict[str, Any]:
@@ -62,6 +66,7 @@ class Experiment:
             "fault": self.fault.name,
             "stress": self.stress.value,
             "hold_seconds": self.hold,
+            "nodes": self.nodes,
             "expected_seconds": self.seconds,
             "collections": [
                 {
@@ -146,11 +151,12 @@ def _table(power_losses: int) -> Iterator[Experiment]:
     yield row("api-server-down", graceful, 15, hold=3.0, past_api_server=True)
     yield row("node-pause", graceful, 15, hold=4.0)
     yield row("node-restart", kill, 45, quiet=_QUIET)
-    yield row("node-drain", graceful, 30)
-    yield row("node-loss", kill, 120)
+    yield row("node-drain", graceful, 30, nodes=2)
+    yield row("node-loss", kill, 120, nodes=2)
     for number in range(1, power_losses + 1):
         yield row(f"power-loss-{number}", Stress.POWER_LOSS, 25, fault="power-loss", workloads=_BULK)
-    yield row("volume-full", Stress.VOLUME_FULL, 25, hold=3.0)
+    # Restarted, for that is the mitigation: what was acknowledged must be there then.
+    yield row("volume-full", Stress.VOLUME_FULL, 50, hold=3.0, restart=True)
     yield row("image-upgrade", graceful, 40, place=Place.OLDER)
 
 

@@ -46,8 +46,10 @@ for _ in 1 2 3; do
   echo $(( ($(date +%s%N) - begin) / 1000 )) "$bytes"
 done | sort -n | sed -n 2p
 """.replace("$2", _LARGE)
-_SLOW = f"tc qdisc add dev lo root netem delay {_DELAY} 2>/dev/null && echo netem || " \
-        f"{{ tc qdisc add dev lo root tbf rate {_RATE} burst 96kb latency 5s && echo tbf; }}"  # fmt: skip
+_SLOW = f"""
+tc qdisc add dev lo root netem delay {_DELAY} 2>/dev/null && {{ echo netem; exit; }}
+tc qdisc add dev lo root tbf rate {_RATE} burst 96kb latency 5s && echo tbf
+"""
 _NOT_SLOW = "tc qdisc del dev lo root 2>/dev/null || true"
 
 

@@ -112,7 +112,7 @@ class NodeLoss:
                 raise UndecidedError(f"no proof of the fault: {error.message}") from error
         return Proof(f"node {name} is lost", "its condition Ready is not True any more")
 
-    def undo(self, deployed: Deployed, injected: Injected) -> None:
+    def undo(self, deployed: Deployed, injected: Injected) -> None:  # noqa: ARG002
         """Start it again."""
         run(["docker", "start", injected.before.node])
 

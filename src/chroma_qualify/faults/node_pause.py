@@ -30,13 +30,13 @@ class NodePause:
         run(["docker", "pause", node.name])
         return Injected(self.name, before, f"docker pause {node.name}")
 
-    def prove(self, deployed: Deployed, injected: Injected) -> Proof:
+    def prove(self, deployed: Deployed, injected: Injected) -> Proof:  # noqa: ARG002
         """The engine says that it is frozen."""
         if _state(injected) != "true":
             raise UndecidedError(f"node {injected.before.node} was told to pause and is not paused")
         return Proof(f"node {injected.before.node} is frozen", "State.Paused is true")
 
-    def undo(self, deployed: Deployed, injected: Injected) -> None:
+    def undo(self, deployed: Deployed, injected: Injected) -> None:  # noqa: ARG002
         """Let it go on."""
         if _state(injected) == "true":
             run(["docker", "unpause", injected.before.node])

@@ -66,7 +66,7 @@ class PowerLoss:
         scale(deployed, replicas)
         return Injected(self.name, before, f"power loss of volume {volume.name} under pod {before.pod}", seen)
 
-    def prove(self, deployed: Deployed, injected: Injected) -> Proof:
+    def prove(self, deployed: Deployed, injected: Injected) -> Proof:  # noqa: ARG002
         """What was fsynced is there, what was not is not."""
         if "synced: written" not in injected.mark.split(" / ")[0]:
             raise UndecidedError(f"a file that was fsynced is not in the copy of the volume: {injected.mark}")

@@ -1,7 +1,7 @@
 """Ask for a second server while clients write, and take it back: what an operator or an autoscaler does.
 
-Where the topology is right, the second one is held back (its volume is in use) and nothing happens. Where it is not, two
-servers write to one volume for a while, and the history shows what that cost.
+Where the topology is right, the second one is held back (its volume is in use) and nothing happens. Where it is not,
+two servers write to one volume for a while, and the history shows what that cost.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ScaleOutAndIn:
         second = next(pod for pod in _others(pods, injected) if _settled(pod))
         return Proof("a second server was asked for", f"pod {second.metadata.name} {_settled(second)}")
 
-    def undo(self, deployed: Deployed, injected: Injected) -> None:
+    def undo(self, deployed: Deployed, injected: Injected) -> None:  # noqa: ARG002
         """Scale to 1; Kubernetes takes the pod that is not ready, else the younger one."""
         scale(deployed, 1)
 

@@ -42,14 +42,14 @@ class VolumeFull:
         volume.shell(_FILL)
         return Injected(self.name, before, f"fill the {free} bytes that are free on the volume {volume.name}")
 
-    def prove(self, deployed: Deployed, injected: Injected) -> Proof:
+    def prove(self, deployed: Deployed, injected: Injected) -> Proof:  # noqa: ARG002
         """Nothing is free, or so little that no page of a database fits twice."""
         free = int(_volume(deployed).shell(_AVAILABLE))
         if free > 64 * 1024:
             raise UndecidedError(f"the volume was filled, and {free} bytes are free")
         return Proof("the volume is full", f"{free} bytes are free")
 
-    def undo(self, deployed: Deployed, injected: Injected) -> None:
+    def undo(self, deployed: Deployed, injected: Injected) -> None:  # noqa: ARG002
         """Make room."""
         _volume(deployed).shell(f'rm -f "$1/{_BALLAST}"')
 

@@ -1,7 +1,7 @@
 """Where experiments take place: deployments that they share, the run's one history, and the judgement of each.
 
-Made by the fixture `bench`, once for a file of scenarios. A deployment that did not come through an experiment is replaced by a new one
-before the next: what one fault did must not be blamed on another.
+Made by the fixture `bench`, once for a file of scenarios. A deployment that did not come through an experiment is
+replaced by a new one before the next: what one fault did must not be blamed on another.
 """
 
 from __future__ import annotations

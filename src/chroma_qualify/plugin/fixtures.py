@@ -206,7 +206,8 @@ def writers_context(run: Run, request: pytest.FixtureRequest) -> Iterator[Contex
     if run.options.manifests:
         yield Context(request.getfixturevalue("recorder"), run.clock, run.directory, run.options.seed)
         return
-    place = run.directory / "expected" / SCALED_OUT_WRITES
+    number = request.getfixturevalue("repetition")
+    place = run.directory / "expected" / (f"{SCALED_OUT_WRITES}-{number}" if number > 1 else SCALED_OUT_WRITES)
     place.mkdir(parents=True)
     plan = {"experiments": [scaled_out_writes(by_load=False)]}
     (place / "plan.json").write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")

@@ -147,6 +147,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         run = metafunc.config.stash.get(RUN, None)
         table = experiments(run.options.power_losses) if run else experiments()
         metafunc.parametrize("experiment", table, ids=[experiment.name for experiment in table])
+    if "repetition" in metafunc.fixturenames:
+        run = metafunc.config.stash.get(RUN, None)
+        metafunc.parametrize("repetition", range(1, 1 + (run.options.repeat if run else 1)))
 
 
 def chosen_experiments(items: Sequence[pytest.Item]) -> list[Experiment]:

@@ -34,6 +34,7 @@ class Options:
         k8s_version: e.g. "1.37.2"; "" for the default.
         cluster_name: None: a unique one.
         power_losses: how often the volume's power is cut.
+        repeat: how often the scenarios are done that can be repeated on one cluster.
     """
 
     manifests: Path | None
@@ -48,6 +49,7 @@ class Options:
     kind: Path | None
     kubectl: Path | None
     power_losses: int = 2
+    repeat: int = 1
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -64,6 +66,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         metavar="N",
         default="2",
         help="Crashes of the volume that are tried (default: 2; nightly: 20)",
+    )
+    group.addoption(
+        "--repeat", metavar="N", default="1", help="How often writes while scaled out are tried (default: 1)"
     )
     group.addoption("--images", metavar="MODE", default="auto", help=f"One of {', '.join(IMAGE_MODES)} (default: auto)")
     if not _registered_by_pytest_kind(pluginmanager):
@@ -103,6 +108,7 @@ def parse_options(config: pytest.Config) -> Options:
         kind=_existing(config.getoption("kind_bin"), "--kind-bin", config.invocation_params.dir),
         kubectl=_existing(config.getoption("kind_kubectl_bin"), "--kind-kubectl-bin", config.invocation_params.dir),
         power_losses=_number(config.getoption("power_losses"), "--power-losses", least=1, most=100),
+        repeat=_number(config.getoption("repeat"), "--repeat", least=1, most=100),
     )
 
 

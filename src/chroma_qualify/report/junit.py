@@ -1,7 +1,8 @@
 """junit.xml for CI systems, from the verdict (not from pytest, which knows no `unknown` and no `infra`).
 
 A finding `fail` is a failure; `infra` and `unknown` are errors, as neither says anything against the candidate; a
-scenario that did not run is skipped, with its reason; an accepted risk is told in the scenario's output. Called by the plugin.
+scenario that did not run is skipped, with its reason; an accepted risk is told in the scenario's output. Called by the
+plugin.
 """
 
 from __future__ import annotations

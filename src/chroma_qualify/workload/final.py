@@ -18,6 +18,7 @@ from chroma_qualify.workload.session import VECTOR_PAGE, Session
 
 MOST_NEAR = 500  # missing records that are asked for by their own embedding, too
 COVER_K = 200  # neighbours per query where the index cannot be read by ids
+_UNREADABLE = 2  # reads that fail, each several times, before an index counts as one that cannot be read at all
 _LITTLE = 5  # new ids that a query of COVER_K must bring for another one to be worth its time
 MOST_K = 30_000  # the server fails above 32,766
 NEAR_K = 10
@@ -84,6 +85,8 @@ def final_reads(
     rest = sorted(set(stored) - missed)
     asked = [*sorted(missed)[:MOST_NEAR], *chance.sample(rest, min(near, len(rest)))]
     targets = [Record(id_, stored[id_]) for id_ in asked if stored[id_] >= 0]  # below: no value, so no embedding
+    if stored and not indexed and failed:
+        del targets[_UNREADABLE:]  # it cannot be read at all: no need to be told for each record
     found = 0
     for record in targets:
         answer = ask(lambda record=record: session.query(Phase.FINAL, record, NEAR_K))  # type: ignore[misc]
@@ -116,7 +119,9 @@ def _read_index(
             failed.extend(part)
     seen = _cover(session, stored, [id_ for id_ in failed if id_ in stored])
     rest = [id_ for id_ in failed if id_ not in seen]
-    for part in _parts(rest, VECTOR_PAGE):
+    for number, part in enumerate(_parts(rest, VECTOR_PAGE)):
+        if number >= _UNREADABLE and not indexed and not seen:
+            break
         answer = ask(lambda part=part: session.get_vectors(Phase.FINAL, part))  # type: ignore[misc]
         indexed.update(id_ for id_, _ in answer.values or ())
     missed = set(stored) - indexed - seen
