@@ -134,37 +134,37 @@ def _table(power_losses: int) -> Iterator[Experiment]:
 
     def row(name: str, stress: Stress, seconds: int, **fields: Any) -> Experiment:  # noqa: ANN401
         fault = by_name(fields.pop("fault", name))
-        return Experiment(name, fault, stress, fields.pop("workloads", _MIXED), seconds=seconds, **fields)
+        return Experiment(name, fault, stress, fields.pop("workloads", _REGISTER), seconds=seconds, **fields)
 
     yield row("pod-delete", graceful, 15, quiet=_QUIET)
-    yield row("process-kill", kill, 13, quiet=_QUIET)
+    yield row("process-kill", kill, 13, quiet=_QUIET, workloads=_CHURN)
     yield row("rollout-restart", graceful, 15, quiet=_QUIET)
     yield row("out-of-memory", kill, 13)
-    yield row("pod-kill", kill, 15, quiet=_QUIET)
+    yield row("pod-kill", kill, 15, quiet=_QUIET, workloads=_CHURN)
     yield row("process-stop", graceful, 15, hold=6.0)
-    yield row("cpu-starvation", graceful, 20, hold=4.0)
-    yield row("scale-out", Stress.SCALED_OUT, 12, hold=2.0)
+    yield row("cpu-starvation", graceful, 20, hold=4.0, workloads=_READ)
+    yield row("scale-out", Stress.SCALED_OUT, 12, hold=2.0, workloads=_CHURN)
     yield row("network-partition", graceful, 18, hold=4.0)
-    yield row("network-loss", graceful, 15, hold=4.0)
-    yield row("network-latency", graceful, 17, hold=3.0)
+    yield row("network-loss", graceful, 15, hold=4.0, workloads=_READ)
+    yield row("network-latency", graceful, 17, hold=3.0, workloads=_READ)
     yield row("dns-down", graceful, 18, hold=1.0)
     yield row("api-server-down", graceful, 15, hold=3.0, past_api_server=True)
     yield row("node-pause", graceful, 15, hold=4.0)
-    yield row("node-restart", kill, 45, quiet=_QUIET)
+    yield row("node-restart", kill, 45, quiet=_QUIET, workloads=_CHURN)
     yield row("node-drain", graceful, 30, nodes=2)
     yield row("node-loss", kill, 120, nodes=2)
     for number in range(1, power_losses + 1):
         yield row(f"power-loss-{number}", Stress.POWER_LOSS, 25, fault="power-loss", workloads=_BULK)
     # Restarted, for that is the mitigation: what was acknowledged must be there then.
     yield row("volume-full", Stress.VOLUME_FULL, 50, hold=3.0, restart=True)
-    yield row("image-upgrade", graceful, 40, place=Place.OLDER)
+    yield row("image-upgrade", graceful, 40, place=Place.OLDER, workloads=_READ)
 
 
 # Rates that a server under the CPU limit of half a core keeps up with (280 adds of one record a second).
-_MIXED = (
-    *both_settings(Workload(Kind.APPEND, rate=5, lanes=2, preload=500)),
-    Workload(Kind.REGISTER, rate=8, lanes=2, first_lane=4),
-)
+_APPEND = both_settings(Workload(Kind.APPEND, rate=5, lanes=2, preload=500))
+_REGISTER = (*_APPEND, Workload(Kind.REGISTER, rate=8, lanes=2, first_lane=4))
+_CHURN = (*_APPEND, Workload(Kind.CHURN, rate=6, lanes=2, first_lane=4))
+_READ = (*_APPEND, Workload(Kind.READ_ONLY, rate=8, lanes=2, first_lane=4, preload=300))
 # Past two flushes of the index at once, and over the next ones quickly.
 _BULK = both_settings(Workload(Kind.BULK, rate=0.6, lanes=2, preload=2_000))
 

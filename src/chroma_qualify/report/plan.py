@@ -29,8 +29,8 @@ def plan_text(plan: Mapping[str, Any]) -> str:
         lines.append(f"{each['name']:<20} {each['stress']:<13} {hold:>7} {about:>6}  {traffic}")
     lines += [
         "",
-        "Each: traffic until every collection has its operations (before), the fault, its proof, its end and the proof of",
-        "that (during), traffic again (after); then everything is read in every way there is (final).",
+        "Each: traffic until every collection has its operations (before), the fault, its proof, its end and the proof",
+        "of that (during), traffic again (after); then everything is read in every way there is (final).",
         f"All of it takes about {total // 60} min {total % 60:02} s, beside the cluster and the other scenarios.",
     ]
     return "\n".join(lines)
