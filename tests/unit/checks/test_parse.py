@@ -13,6 +13,7 @@ from chroma_qualify import cli
 from chroma_qualify.checks.history import parse
 from chroma_qualify.checks.judge import judge
 from chroma_qualify.checks.limits import Limits
+from chroma_qualify.checks.run import Judgement
 from chroma_qualify.errors import UsageError
 from chroma_qualify.rejudge import as_json, as_text
 from chroma_qualify.workload.records import vectors
@@ -127,8 +128,9 @@ def test_whatever_a_file_holds_there_is_an_answer(data):
     except UsageError as error:
         assert error.message  # noqa: PT017 (either is right)
         return
-    as_json(found).encode()
-    as_text(found).encode()
+    judgement = Judgement(tuple(found), ())
+    as_json(judgement).encode()
+    as_text(judgement).encode()
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@
 """What is read off a pod, and the order in which a fault is struck."""
 
 import dataclasses
+import itertools
 import json
 from types import SimpleNamespace
 
 import kubernetes.client as k
 import pytest
 
-from chroma_qualify.errors import UndecidedError
+from chroma_qualify.errors import CandidateError, InfraError, UndecidedError
 from chroma_qualify.faults import FAULTS, by_name
 from chroma_qualify.faults.base import Injected, Proof, ServerState, state_of
 from chroma_qualify.faults.strike import strike
@@ -56,16 +57,17 @@ def test_a_state_reads_well():
 
 
 def test_every_fault_has_a_name_of_its_own():
-    assert len({fault.name for fault in FAULTS}) == len(FAULTS) == 5
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
     assert all(by_name(fault.name) is fault for fault in FAULTS)
     with pytest.raises(KeyError, match="pod-delete"):
         by_name("nonsense")
 
 
 def test_faults_of_the_node_say_that_a_remote_cluster_has_none():
-    remote = SimpleNamespace(cluster=SimpleNamespace(nodes=()))
+    remote = SimpleNamespace(cluster=SimpleNamespace(nodes=()), candidate=SimpleNamespace(claim="data", hpa=None))
     unavailable = {fault.name for fault in FAULTS if fault.available(remote)}
-    assert unavailable == {"process-kill", "node-restart"}
+    possible = {"pod-delete", "pod-kill", "rollout-restart", "scale-out", "image-upgrade"}
+    assert unavailable == {fault.name for fault in FAULTS} - possible
 
 
 @dataclasses.dataclass
@@ -102,6 +104,7 @@ class Scripted:
 
 
 DEPLOYED = SimpleNamespace(namespace="ns")
+CLOCK = itertools.count(1_000_000_000, 500_000_000).__next__  # ns
 
 
 def logged(run_dir):
@@ -110,10 +113,11 @@ def logged(run_dir):
 
 def test_strike(tmp_path):
     fault = Scripted()
-    struck = strike(fault, DEPLOYED, tmp_path)
+    struck = strike(fault, DEPLOYED, tmp_path, CLOCK, experiment="scripted-1")
     assert fault.steps == ["inject", "prove", "undo", "prove_undone"]
-    assert 0 <= struck.proof_seconds <= struck.ready_seconds
+    assert (struck.proof_seconds, struck.ready_seconds) == (0.5, 1.0)
     (line,) = logged(tmp_path)
+    assert (line["experiment"], line["healed"] - line["begin"]) == ("scripted-1", 1_000_000_000)
     assert (line["fault"], line["namespace"], line["asked"]) == ("scripted", "ns", "asked for it")
     assert line["proof"] == {"claim": "it happened", "seen": "seen"}
     assert line["undone"]["claim"] == "it is over"
@@ -122,7 +126,7 @@ def test_strike(tmp_path):
 def test_without_proof_it_is_undone_and_undecided(tmp_path):
     fault = Scripted(fails_at="prove")
     with pytest.raises(UndecidedError, match="no prove"):
-        strike(fault, DEPLOYED, tmp_path)
+        strike(fault, DEPLOYED, tmp_path, CLOCK, experiment="scripted-1")
     assert fault.steps == ["inject", "prove", "undo"]
     (line,) = logged(tmp_path)
     assert line["error"] == "no prove"
@@ -132,6 +136,25 @@ def test_without_proof_it_is_undone_and_undecided(tmp_path):
 def test_unavailable_is_undecided_and_written_down(tmp_path):
     fault = Scripted(reason="no such node")
     with pytest.raises(UndecidedError, match="not available: no such node"):
-        strike(fault, DEPLOYED, tmp_path)
+        strike(fault, DEPLOYED, tmp_path, CLOCK, experiment="scripted-1")
     assert fault.steps == []
-    assert logged(tmp_path) == [{"fault": "scripted", "namespace": "ns", "unavailable": "no such node"}]
+    assert logged(tmp_path) == [{"experiment": "scripted-1", "fault": "scripted", "unavailable": "no such node"}]
+
+
+@pytest.mark.parametrize(
+    ("error", "fields"),
+    [
+        (CandidateError("not-recovered", "gone", evidence="e"), {"rule": "not-recovered", "evidence": "e"}),
+        (InfraError("no node"), {"infra": True}),
+        (KeyboardInterrupt(), {}),
+    ],
+)
+def test_whose_fault_an_end_was_is_written_down(tmp_path, error, fields):
+    fault = Scripted()
+    fault.prove_undone = lambda *_: (_ for _ in ()).throw(error)
+    with pytest.raises(type(error)):
+        strike(fault, DEPLOYED, tmp_path, CLOCK, experiment="scripted-1")
+    (line,) = logged(tmp_path)
+    assert fields.items() <= line.items()
+    assert line["error"]
+    assert "healed" not in line

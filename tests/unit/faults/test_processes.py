@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from chroma_qualify.errors import UndecidedError
-from chroma_qualify.faults import process_kill
-from chroma_qualify.faults.process_kill import Process, parse_processes, server_process
+from chroma_qualify.faults import processes
+from chroma_qualify.faults.processes import Process, parse_processes, server_process
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_script_lists_a_real_pid_namespace(tmp_path):
             ctr.chmod(0o755)
             path = f"{tmp_path}:{os.environ['PATH']}"
             listed = subprocess.run(
-                ["sh", "-c", process_kill._LIST, "sh", "the-id"],
+                ["sh", "-c", processes._LIST, "sh", "the-id"],
                 env={"PATH": path},
                 capture_output=True,
                 text=True,
@@ -62,7 +62,7 @@ def test_the_script_lists_a_real_pid_namespace(tmp_path):
             assert sorted(process.command for process in found) == ["sh", "sleep"]
             assert server_process(found, "the-id").command == "sleep"
             unknown = subprocess.run(
-                ["sh", "-c", process_kill._LIST, "sh", "no-id"],
+                ["sh", "-c", processes._LIST, "sh", "no-id"],
                 env={"PATH": path},
                 capture_output=True,
                 text=True,
@@ -86,3 +86,20 @@ def wait_for_child(outer):
                 return int(children[0])
         time.sleep(0.02)
     return None
+
+
+@pytest.mark.parametrize("layout", ["cpu", "cpu,cpuacct", "cpuacct,cpu", ""])
+def test_a_container_s_cgroup_is_found_in_every_layout(tmp_path, layout):
+    """Version 1 has a hierarchy for each controller, some mounted together, version 2 has one for all."""
+    for name in ("memory", layout):
+        (tmp_path / name / "kubelet/pod-1" / f"cri-containerd-abc{'' if name == layout else '-of-memory'}.scope").mkdir(
+            parents=True
+        )
+    script = processes.CGROUP.replace("/sys/fs/cgroup", str(tmp_path)) + 'cgroup "$1" "$2"'
+    found = subprocess.run(["sh", "-c", script, "sh", "cpu", "abc"], capture_output=True, text=True, check=True)
+    place = Path(found.stdout.strip())
+    assert place.is_relative_to(tmp_path / layout)
+    assert place.name.startswith("cri-containerd-abc")
+    missing = subprocess.run(["sh", "-c", script, "sh", "cpu", "xyz"], capture_output=True, text=True, check=False)
+    assert missing.returncode == 1
+    assert "no cpu cgroup of container xyz" in missing.stderr
