@@ -12,7 +12,7 @@ import dataclasses
 import enum
 import gc
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 from chroma_qualify.errors import UsageError
@@ -103,6 +103,11 @@ class History:
     operations: tuple[Operation, ...]
     lines: int
     flaws: tuple[str, ...] = ()
+
+    def only(self, collections: Collection[str]) -> History:
+        """The same history without the operations of other collections; indices, `lines` and `flaws` stay."""
+        kept = frozenset(collections)
+        return dataclasses.replace(self, operations=tuple(op for op in self.operations if op.collection in kept))
 
 
 WRITES: Final = frozenset((F.ADD, F.UPSERT))
