@@ -6,7 +6,10 @@ makes an embedding from a value.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
+
+import numpy as np
 
 from chroma_qualify.checks import rules
 from chroma_qualify.checks.history import WRITES, F, History, Kind, Operation, without_gc
@@ -71,22 +74,24 @@ def cut_short(history: History) -> list[Finding]:
 
 def sweep(history: History, watch: Callable[[Operation, Track], None] | None = None) -> dict[str, Track]:
     """Let all events pass by in their order; one track for each collection, in the order of their names."""
-    events: list[Operation | None] = [None] * history.lines
-    for op in history.operations:
-        events[op.index] = op
-        if op.done is not None:
-            events[op.done] = op
     tracks = {name: Track(name, watch) for name in _collections(history)}
-    for line, event in enumerate(events):
-        if event is None:
-            continue
-        track = tracks[event.collection]
-        if event.index == line:
-            track.begin(event)
-        else:
-            track.end(event, line)
+    begun: list[tuple[int, int, Operation]] = []  # by the line of their completion
+    for number, op in enumerate(history.operations):
+        while begun and begun[0][0] < op.index:
+            _end(tracks, *heapq.heappop(begun))
+        tracks[op.collection].begin(op)
+        if op.done is not None:
+            heapq.heappush(begun, (op.done, number, op))
+    while begun:
+        _end(tracks, *heapq.heappop(begun))
     return tracks
 
 
+def _end(tracks: dict[str, Track], line: int, _number: int, op: Operation) -> None:
+    tracks[op.collection].end(op, line)
+
+
 def _collections(history: History) -> list[str]:
-    return sorted({op.collection for op in history.operations})
+    columns, rows = history.operations.columns, history.operations.rows
+    numbers = np.unique(columns.collection if rows is None else columns.collection[rows])
+    return sorted(columns.collections.all[number] for number in numbers)
