@@ -122,18 +122,19 @@ class Columns:
                 kind = np.dtype(f"{'u' if column.typecode.isupper() else 'i'}{column.itemsize}")
                 setattr(self, name, np.frombuffer(column, kind) if column else np.empty(0, kind))
 
-    def operation(self, row: int) -> Operation:
-        """One row as an operation."""
+    def operation(self, row: int, only: npt.NDArray[np.bool_] | None = None) -> Operation:
+        """One row as an operation; of its `values` those of `only` these ids (a flag for each)."""
         f, kind, flags = FS[self.f[row]], KINDS[self.kind[row]], self.flags[row]
         line, done, endpoint = int(self.line[row]), int(self.done[row]), self.endpoint[row]
         at, wide, ids = int(self.at[row]), self.wide.number, self.ids.all
         values: dict[str, int] = {}
         if f is not F.COUNT and self.length[row]:
             part = slice(at, at + int(self.length[row]))
-            values = {
-                ids[id_]: wide(value)
-                for id_, value in zip(self.value_ids[part].tolist(), self.values[part].tolist(), strict=True)
-            }
+            numbers, codes = self.value_ids[part], self.values[part]
+            if only is not None:
+                kept = only[numbers]
+                numbers, codes = numbers[kept], codes[kept]
+            values = {ids[id_]: wide(code) for id_, code in zip(numbers.tolist(), codes.tolist(), strict=True)}
         named = None
         if flags & NAMED:
             until = int(self.named_at[row + 1]) if row + 1 < len(self.named_at) else len(self.named)

@@ -6,26 +6,30 @@ makes an embedding from a value.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 
 import numpy as np
 
-from chroma_qualify.checks import rules
-from chroma_qualify.checks.history import WRITES, F, History, Kind, Operation, without_gc
+from chroma_qualify.checks import follow, rules
+from chroma_qualify.checks.columns import PHASES
+from chroma_qualify.checks.history import History, Operation, without_gc
 from chroma_qualify.checks.limits import Limits
 from chroma_qualify.checks.nearest import Nearest, Vectors
+from chroma_qualify.checks.tables import DELETE, OK, is_write
 from chroma_qualify.checks.track import Track
 from chroma_qualify.findings import Finding
 
 
-def judge(history: History, limits: Limits, vectors: Vectors | None = None) -> list[Finding]:
+def judge(history: History, limits: Limits, vectors: Vectors | None = None, *, thorough: bool = False) -> list[Finding]:
     """All findings of a history.
 
     Args:
         history: as `history.parse` gives it.
         limits: what the plan asks.
         vectors: embeddings of values, shape (n, dimension), rows of length 1; without it no recall is judged.
+
+        thorough: look at every event of every id, also where arithmetic has shown that all is well: the same
+            findings, some ten times slower. For tests.
 
     Returns:
         Findings in the order of the rules, collection by collection; none: nothing speaks against the candidate.
@@ -34,21 +38,25 @@ def judge(history: History, limits: Limits, vectors: Vectors | None = None) -> l
     if history.flaws:
         return cut_short(history)
     with without_gc():
-        return _judge(history, limits, vectors)
+        return _judge(history, limits, vectors, thorough)
 
 
-def _judge(history: History, limits: Limits, vectors: Vectors | None) -> list[Finding]:
+def _judge(history: History, limits: Limits, vectors: Vectors | None, thorough: bool) -> list[Finding]:
+    operations = history.operations
     nearest: dict[str, Nearest] = {}
     watch = None
     if vectors is not None:
-        nearest = {name: Nearest(name, vectors) for name in _collections(history)}
+        nearest = {name: Nearest(name, vectors) for name in follow.names(operations)}
 
         def watch(op: Operation, track: Track) -> None:
             nearest[op.collection].note(op, track)
 
-    tracks = sweep(history, watch)
-    findings = rules.floors(history.operations, limits)
-    if not any(op.kind is Kind.OK and (op.f in WRITES or op.f is F.DELETE) for op in history.operations):
+    tracks = sweep(history, watch) if thorough else follow.follow(operations, history.lines, watch)
+    columns, rows = operations.columns, operations.all_rows()
+    acknowledged = rows[columns.kind[rows] == OK]
+    phases = np.bincount(columns.phase[acknowledged], minlength=len(PHASES)).tolist()
+    findings = rules.floors(dict(zip(PHASES, phases, strict=True)), limits)
+    if not (is_write(columns) | (columns.f == DELETE))[acknowledged].any():
         text, remedy = "no write was acknowledged, so nothing is known of what is kept", "write something first"
         findings.append(rules.undecided("too-little-traffic", None, text, remedy))
     for name, track in tracks.items():
@@ -74,24 +82,4 @@ def cut_short(history: History) -> list[Finding]:
 
 def sweep(history: History, watch: Callable[[Operation, Track], None] | None = None) -> dict[str, Track]:
     """Let all events pass by in their order; one track for each collection, in the order of their names."""
-    tracks = {name: Track(name, watch) for name in _collections(history)}
-    begun: list[tuple[int, int, Operation]] = []  # by the line of their completion
-    for number, op in enumerate(history.operations):
-        while begun and begun[0][0] < op.index:
-            _end(tracks, *heapq.heappop(begun))
-        tracks[op.collection].begin(op)
-        if op.done is not None:
-            heapq.heappush(begun, (op.done, number, op))
-    while begun:
-        _end(tracks, *heapq.heappop(begun))
-    return tracks
-
-
-def _end(tracks: dict[str, Track], line: int, _number: int, op: Operation) -> None:
-    tracks[op.collection].end(op, line)
-
-
-def _collections(history: History) -> list[str]:
-    columns, rows = history.operations.columns, history.operations.rows
-    numbers = np.unique(columns.collection if rows is None else columns.collection[rows])
-    return sorted(columns.collections.all[number] for number in numbers)
+    return follow.every(history.operations, watch)
