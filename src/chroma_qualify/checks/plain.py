@@ -156,18 +156,21 @@ def _touches(columns: Columns, portion: Portion, index: _Values, span: int, bad:
     end = ends(columns, portion.written[1], span - 1)
     delete_start, delete_base = times(portion.deleted)
     delete_end = ends(columns, portion.deleted[1], span - 1)
+    absent_start, absent_base = times(portion.absent)
     # An add of an id that exists is acknowledged and changes nothing. Whether it did exist is plain only where
-    # nothing was deleted; elsewhere `track` looks.
+    # nothing was deleted; elsewhere `track` looks. (It was there, though: no read after it may miss it.)
     loose = columns.f[portion.written[1]] == ADD
     if loose.any():
         deleted = np.zeros(len(bad), dtype=np.bool_)
         deleted[portion.deleted[0]] = True
         first = np.full(len(bad), _FAR)
         np.minimum.at(first, portion.written[0], start)
-        loose &= ~deleted[portion.written[0]] & (start > first[portion.written[0]])
+        missed = np.full(len(bad), -1)
+        np.maximum.at(missed, portion.absent[0], absent_start)
+        ids = portion.written[0]
+        loose &= ~deleted[ids] & (start > first[ids]) & (missed[ids] < end + base)
     read = portion.read if matches.all() else (portion.read[0][matches], portion.read[1][matches])
     read_start, read_base = times(read)
-    absent_start, absent_base = times(portion.absent)
     return Touches(
         span,
         start,

@@ -35,6 +35,7 @@ class Server:
         self.lies = lies
         self.plain = plain
         self.values = 0
+        self.past: dict[str, list[int]] = {id_: [0] for id_ in self.ids}
         self.lines = Lines()
         self.open: list[dict[str, object]] = []
         self.answers: dict[int, dict[str, object]] = {}
@@ -50,6 +51,8 @@ class Server:
             self.values += len(ids)
             if chance.random() < self.lies / 20:  # a value that is used twice
                 fields["values"] = dict.fromkeys(ids, chance.randrange(self.values))
+            for id_, value in fields["values"].items():
+                self.past[id_].append(value)
         elif f == "delete" or (f == "get" and chance.random() < 0.7):
             fields["ids"] = ids if chance.random() > self.lies / 20 else [*ids, ids[0]]
         if f == "get" and chance.random() < 0.3:
@@ -85,7 +88,7 @@ class Server:
                 if chance.random() < 0.2:
                     values.pop(id_, None)
                 elif chance.random() < 0.1:
-                    values[id_] = chance.randrange(self.values + 1)
+                    values[id_] = chance.choice((chance.randrange(self.values + 1), *self.past[id_][-3:]))
             answer = {"count": len(values)} if f == "count" else {"values": values}
         if kind != "ok":
             answer["error"] = chance.choice(("boom", "500: Error finding id"))
