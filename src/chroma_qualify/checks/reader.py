@@ -5,27 +5,17 @@ Called by `history.parse`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from collections.abc import Iterable
+from typing import Final
 
 import orjson
 
-from chroma_qualify.checks.columns import FS, KINDS, NAMED, NOBODY, OPEN, PHASES, VECTORS, WIDE, Columns
-from chroma_qualify.checks.operation import WRITES, F, Kind
+from chroma_qualify.checks.columns import FS, NOBODY, OPEN, WIDE, Columns
+from chroma_qualify.checks.line import INFO, INVOKE, OK, Line, Said, completion, head, invocation, load
+from chroma_qualify.checks.operation import F
 from chroma_qualify.errors import UsageError
 
-Line: TypeAlias = dict[str, object]  # one parsed line, at the edge only
-
-_F: Final = {f.value: f for f in F}
-_KIND: Final = {kind.value: kind for kind in Kind}
-_PHASE: Final = {phase.value: number for number, phase in enumerate(PHASES)}
-_NUMBER: Final = {word: number for words in (FS, KINDS) for number, word in enumerate(words)}
-_INFO: Final = KINDS.index(Kind.INFO)
-_ORDER: Final = ("index", "time", "process", "type", "f", "collection", "endpoint", "phase")
-_FIELDS: Final = frozenset((*_ORDER, "values", "ids", "k", "vectors", "near", "count", "error"))
 _SHOWN_FLAWS: Final = 10
-_DECODE: Final[Callable[[str], tuple[object, int]]] = json.JSONDecoder().raw_decode
 
 
 def read(lines: Iterable[bytes]) -> tuple[Columns, int, tuple[str, ...]]:
@@ -41,13 +31,6 @@ def read(lines: Iterable[bytes]) -> tuple[Columns, int, tuple[str, ...]]:
     return reader.finish()
 
 
-def _load(raw: bytes) -> object:
-    """One line; `json.loads` guesses the encoding first, which takes as long as the rest."""
-    text = raw.decode()
-    line, end = _DECODE(text)
-    return line if text[end:] == "\n" else json.loads(text)
-
-
 class Reader:
     """Pairs invocations and completions, and notes what breaks the order."""
 
@@ -57,7 +40,7 @@ class Reader:
         self.time = 0  # of the last one
         self.open: dict[int, int] = {}  # process to row
         self.retired: set[int] = set()
-        self._flaws: list[str] = []
+        self.flaws: list[str] = []
 
     def line(self, raw: bytes) -> bool:
         """Take the next line; False: it cannot be read, and nothing after it either.
@@ -66,7 +49,7 @@ class Reader:
             UsageError: it is not of the format.
         """
         if raw[-1:] != b"\n":
-            self._flaws.append(f"the last line ({self.count + 1}) is cut off: the recorder was stopped while it wrote")
+            self.flaws.append(f"the last line ({self.count + 1}) is cut off: the recorder was stopped while it wrote")
             return False
         try:
             if raw[:1] == b"{":
@@ -75,11 +58,11 @@ class Reader:
         except (KeyError, TypeError, ValueError):
             pass  # either it is wrong, or it is one of the few lines that orjson reads in another way: look again
         try:
-            line = _load(raw)
+            line = load(raw)
         except (ValueError, RecursionError):
             if self.count == 0:
                 raise _foreign("its first line is no JSON") from None
-            self._flaws.append(f"line {self.count + 1} is no JSON")
+            self.flaws.append(f"line {self.count + 1} is no JSON")
             return False
         if type(line) is not dict:
             raise _foreign(f"line {self.count + 1} is no JSON object")
@@ -91,116 +74,83 @@ class Reader:
 
     def _take(self, line: Line, raw: bytes, *, final: bool = False) -> None:
         """Take a parsed line; raises KeyError, TypeError or ValueError, and changes nothing, if it is of no format."""
-        index, time, process = line["index"], line["time"], line["process"]
-        if type(index) is not int or type(time) is not int or type(process) is not int:
-            raise TypeError("index, time and process must be whole numbers")
-        if not line.keys() <= _FIELDS:
-            raise ValueError(f"unknown field {min(line.keys() - _FIELDS)!r}")
+        said = head(line)
         flaws = []
-        if index != self.count:
-            flaws.append(f"index {index} came where {self.count} was due")
-        if time < self.time:
-            flaws.append(f"time runs backwards at index {index}: {time} ns after {self.time} ns")
-        if line["type"] == "invoke":
-            self._invoke(line, index, time, process, flaws)
+        if said.index != self.count:
+            flaws.append(f"index {said.index} came where {self.count} was due")
+        if said.time < self.time:
+            flaws.append(f"time runs backwards at index {said.index}: {said.time} ns after {self.time} ns")
+        if said.type == INVOKE:
+            invocation(line, said)
+            self._begin(said, flaws)
         else:
-            self._complete(line, raw, index, time, process, flaws, final)
-        if index != self.count:
-            self.columns.indices[self.count] = index
-        self._flaws += flaws
+            self._complete(line, raw, said, flaws, final)
+        if said.index != self.count:
+            self.columns.indices[self.count] = said.index
+        self.flaws += flaws
         self.count += 1
-        self.time = time
+        self.time = said.time
 
-    def _invoke(self, line: Line, index: int, time: int, process: int, flaws: list[str]) -> None:
-        before = self.open.get(process)
+    def _begin(self, said: Said, flaws: list[str]) -> None:
+        before = self.open.get(said.process)
         if before is not None:
-            flaws.append(f"process {process} began index {index} before {self._told(before)} was over")
-        if process in self.retired:
-            flaws.append(f"process {process} came back at index {index} after an info completion")
-        collection = line["collection"]
-        if type(collection) is not str:
-            raise TypeError("collection must be a string")
-        f = _F[line["f"]]  # type: ignore[index]
-        values = _values(line) if f in WRITES else {}
-        ids = _ids(line)
-        if f is F.DELETE and ids is None:
-            raise ValueError("delete without ids")
-        k = line.get("k", 0)
-        near = line.get("near")
-        endpoint = line.get("endpoint")
-        if type(k) is not int or (f is F.QUERY and k < 1):
-            raise TypeError("k must be a whole number, at least 1")
-        if (near is not None and type(near) is not str) or (endpoint is not None and type(endpoint) is not str):
-            raise TypeError("near and endpoint must be strings")
-        phase = _PHASE[line["phase"]]  # type: ignore[index]
-        vectors = line.get("vectors") is True
+            flaws.append(f"process {said.process} began index {said.index} before {self._told(before)} was over")
+        if said.process in self.retired:
+            flaws.append(f"process {said.process} came back at index {said.index} after an info completion")
         columns = self.columns
         row = len(columns.line)
-        self.open[process] = row
+        self.open[said.process] = row
         columns.line.append(self.count)
         columns.done.append(OPEN)
-        columns.start.append(columns.wide.code(time))
+        columns.start.append(columns.wide.code(said.time))
         columns.end.append(0)
-        columns.process.append(columns.narrow.code(process))
-        columns.f.append(_NUMBER[f])
-        columns.kind.append(_INFO)
-        columns.phase.append(phase)
-        columns.flags.append((VECTORS if vectors else 0) | (0 if ids is None else NAMED))
-        columns.collection.append(columns.collections[collection])
-        columns.endpoint.append(NOBODY if endpoint is None else columns.endpoints[endpoint])
+        columns.process.append(columns.narrow.code(said.process))
+        columns.f.append(said.f)
+        columns.kind.append(INFO)
+        columns.phase.append(said.phase)
+        columns.flags.append(said.flags)
+        columns.collection.append(columns.collections[said.collection])
+        columns.endpoint.append(NOBODY if said.endpoint is None else columns.endpoints[said.endpoint])
         columns.named_at.append(len(columns.named))
-        if ids:
-            columns.named.extend([columns.ids[id_] for id_ in ids])
+        if said.ids:
+            columns.named.extend([columns.ids[id_] for id_ in said.ids])
         columns.at.append(len(columns.values))
-        columns.length.append(len(values))
-        if values:
-            self._put(values)
-        if k or near is not None:
+        columns.length.append(len(said.values))
+        if said.values:
+            self._put(said.values)
+        if said.k or said.near is not None:
             columns.asked.append(row)
-            columns.k.append(columns.wide.code(k))
-            columns.near.append(NOBODY if near is None else columns.ids[near])
+            columns.k.append(columns.wide.code(said.k))
+            columns.near.append(NOBODY if said.near is None else columns.ids[said.near])
 
-    def _complete(
-        self, line: Line, raw: bytes, index: int, time: int, process: int, flaws: list[str], final: bool
-    ) -> None:
-        kind = _KIND[line["type"]]  # type: ignore[index]
-        row = self.open.get(process)
+    def _complete(self, line: Line, raw: bytes, said: Said, flaws: list[str], final: bool) -> None:
+        row = self.open.get(said.process)
         if row is None:
-            flaws.append(f"the completion at index {index} belongs to no invocation of process {process}")
+            flaws.append(f"the completion at index {said.index} belongs to no invocation of process {said.process}")
             return
         columns = self.columns
         f, collection = FS[columns.f[row]], columns.collections.all[columns.collection[row]]
         if line["f"] != f.value or line["collection"] != collection:
-            flaws.append(f"the completion at index {index} names another operation than {self._told(row)}")
-        error = _error(line, final) if kind is not Kind.OK else ""
-        endpoint = line.get("endpoint")
-        if endpoint is not None and type(endpoint) is not str:
-            raise TypeError("endpoint must be a string")
-        values: dict[str, int] = {}
-        repeated: tuple[str, ...] = ()
-        if kind is Kind.OK and f is F.COUNT:
-            count = line["count"]
-            if type(count) is not int:
-                raise TypeError("count must be a whole number")
-            columns.at[row] = columns.narrow.code(count) if count >= 0 else columns.narrow.odd(count)
-        elif kind is Kind.OK and f in _READS:
-            values, repeated = _answer(f, line, raw)
-        del self.open[process]
+            flaws.append(f"the completion at index {said.index} names another operation than {self._told(row)}")
+        completion(line, raw, said, columns.f[row], final=final)
+        del self.open[said.process]
         columns.done[row] = self.count
-        columns.end[row] = columns.wide.code(time)
-        columns.kind[row] = _NUMBER[kind]
-        if kind is Kind.INFO:
-            self.retired.add(process)
-        if error:
-            columns.error[row] = error
-        if endpoint is not None:
-            columns.endpoint[row] = columns.endpoints[endpoint]
-        if repeated:
-            columns.repeated[row] = repeated
-        if values:
+        columns.end[row] = columns.wide.code(said.time)
+        columns.kind[row] = said.type
+        if said.type == INFO:
+            self.retired.add(said.process)
+        if said.error:
+            columns.error[row] = said.error
+        if said.endpoint is not None:
+            columns.endpoint[row] = columns.endpoints[said.endpoint]
+        if said.repeated:
+            columns.repeated[row] = said.repeated
+        if f is F.COUNT and said.type == OK:
+            columns.at[row] = columns.narrow.code(said.count) if said.count >= 0 else columns.narrow.odd(said.count)
+        if said.values:
             columns.at[row] = len(columns.values)
-            columns.length[row] = len(values)
-            self._put(values)
+            columns.length[row] = len(said.values)
+            self._put(said.values)
 
     def _put(self, values: dict[str, int]) -> None:
         columns, ids = self.columns, self.columns.ids
@@ -215,72 +165,13 @@ class Reader:
 
     def finish(self) -> tuple[Columns, int, tuple[str, ...]]:
         """Everything; an invocation that is the last of its process may lack its completion."""
-        flaws = self._flaws
+        flaws = self.flaws
         if not self.columns.line and not flaws:
             flaws.append("it holds no operation")
         if len(flaws) > _SHOWN_FLAWS:
             flaws = [*flaws[:_SHOWN_FLAWS], f"and {len(flaws) - _SHOWN_FLAWS} more"]
         self.columns.freeze()
         return self.columns, self.count, tuple(flaws)
-
-
-_READS: Final = frozenset((F.GET, F.QUERY))
-
-
-def _error(line: Line, final: bool) -> str:
-    said = line.get("error", "")
-    if type(said) is not str and not final:
-        raise TypeError("not a string: json is asked for its words")
-    return str(said)
-
-
-def _answer(f: F, line: Line, raw: bytes) -> tuple[dict[str, int], tuple[str, ...]]:
-    """What an acknowledged read read, and what came more than once in it."""
-    if "values" not in line:
-        raise ValueError(f"the answer of a {f.value} has no values")
-    values = _values(line)
-    repeated: tuple[str, ...] = ()
-    # JSON may name a key twice and the parser keeps the last: as many keys as `":`, or look closer.
-    if raw.count(b'":') != len(line) + len(values) or b'" ' in raw:
-        repeated = _repeated(raw)
-    ids = _ids(line)
-    if ids is not None and len(set(ids)) != len(ids):
-        repeated += tuple(dict.fromkeys(id_ for id_ in ids if ids.count(id_) > 1))
-    return values, repeated
-
-
-def _values(line: Line) -> dict[str, int]:
-    values = line.get("values")
-    if type(values) is not dict:
-        raise TypeError("values must be an object")
-    if values and set(map(type, values.values())) != {int}:
-        raise TypeError("values must be whole numbers")
-    return values
-
-
-def _ids(line: Line) -> list[str] | None:
-    ids = line.get("ids")
-    if ids is None:
-        return None
-    if type(ids) is not list or (ids and set(map(type, ids)) != {str}):
-        raise TypeError("ids must be a list of strings")
-    return ids
-
-
-def _repeated(raw: bytes) -> tuple[str, ...]:
-    """Keys that stand more than once in one object of the line."""
-    found: list[str] = []
-
-    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
-        seen: set[str] = set()
-        for key, _ in items:
-            if key in seen:
-                found.append(key)
-            seen.add(key)
-        return dict(items)
-
-    json.loads(raw, object_pairs_hook=pairs)
-    return tuple(dict.fromkeys(found))
 
 
 def _foreign(why: str) -> UsageError:
