@@ -5,7 +5,8 @@ Called by `history.parse`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import orjson
@@ -13,9 +14,12 @@ import orjson
 from chroma_qualify.checks.columns import FS, NOBODY, OPEN, WIDE, Columns
 from chroma_qualify.checks.line import INFO, INVOKE, OK, Line, Said, completion, head, invocation, load
 from chroma_qualify.checks.operation import F
+from chroma_qualify.checks.pairing import Clients, take
+from chroma_qualify.checks.sheet import Kinds
 from chroma_qualify.errors import UsageError
 
 _SHOWN_FLAWS: Final = 10
+_BLOCK, _BYTES, _SOME = 1 << 15, 1 << 22, 64  # lines and bytes of a block, about; lines that are fetched at a time
 
 
 def read(lines: Iterable[bytes]) -> tuple[Columns, int, tuple[str, ...]]:
@@ -25,10 +29,28 @@ def read(lines: Iterable[bytes]) -> tuple[Columns, int, tuple[str, ...]]:
         UsageError: this is no history.
     """
     reader = Reader()
-    for raw in lines:
-        if not reader.line(raw):
+    kinds = Kinds(reader.columns)
+    for block in _blocks(iter(lines)):
+        sheet = kinds.read(block)
+        if not (sheet.whole and take(sheet, reader.columns, reader.clients)) and not all(map(reader.line, block)):
             break
     return reader.finish()
+
+
+def _blocks(lines: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Some lines at a time: enough that arithmetic pays, and few enough that they stay in the cache."""
+    while True:
+        block: list[bytes] = []
+        size = 0
+        while len(block) < _BLOCK and size < _BYTES:
+            some = list(islice(lines, _SOME))
+            if not some:
+                break
+            block += some
+            size += sum(map(len, some))
+        if not block:
+            return
+        yield block
 
 
 class Reader:
@@ -36,10 +58,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.columns = Columns()
-        self.count = 0  # of lines
-        self.time = 0  # of the last one
-        self.open: dict[int, int] = {}  # process to row
-        self.retired: set[int] = set()
+        self.clients = Clients()
         self.flaws: list[str] = []
 
     def line(self, raw: bytes) -> bool:
@@ -49,7 +68,9 @@ class Reader:
             UsageError: it is not of the format.
         """
         if raw[-1:] != b"\n":
-            self.flaws.append(f"the last line ({self.count + 1}) is cut off: the recorder was stopped while it wrote")
+            self.flaws.append(
+                f"the last line ({self.clients.lines + 1}) is cut off: the recorder was stopped while it wrote"
+            )
             return False
         try:
             if raw[:1] == b"{":
@@ -60,47 +81,47 @@ class Reader:
         try:
             line = load(raw)
         except (ValueError, RecursionError):
-            if self.count == 0:
+            if self.clients.lines == 0:
                 raise _foreign("its first line is no JSON") from None
-            self.flaws.append(f"line {self.count + 1} is no JSON")
+            self.flaws.append(f"line {self.clients.lines + 1} is no JSON")
             return False
         if type(line) is not dict:
-            raise _foreign(f"line {self.count + 1} is no JSON object")
+            raise _foreign(f"line {self.clients.lines + 1} is no JSON object")
         try:
             self._take(line, raw, final=True)
         except (KeyError, TypeError, ValueError) as error:
-            raise _foreign(f"line {self.count + 1}: {_words(error)}") from None
+            raise _foreign(f"line {self.clients.lines + 1}: {_words(error)}") from None
         return True
 
     def _take(self, line: Line, raw: bytes, *, final: bool = False) -> None:
         """Take a parsed line; raises KeyError, TypeError or ValueError, and changes nothing, if it is of no format."""
         said = head(line)
         flaws = []
-        if said.index != self.count:
-            flaws.append(f"index {said.index} came where {self.count} was due")
-        if said.time < self.time:
-            flaws.append(f"time runs backwards at index {said.index}: {said.time} ns after {self.time} ns")
+        if said.index != self.clients.lines:
+            flaws.append(f"index {said.index} came where {self.clients.lines} was due")
+        if said.time < self.clients.time:
+            flaws.append(f"time runs backwards at index {said.index}: {said.time} ns after {self.clients.time} ns")
         if said.type == INVOKE:
             invocation(line, said)
             self._begin(said, flaws)
         else:
             self._complete(line, raw, said, flaws, final)
-        if said.index != self.count:
-            self.columns.indices[self.count] = said.index
+        if said.index != self.clients.lines:
+            self.columns.indices[self.clients.lines] = said.index
         self.flaws += flaws
-        self.count += 1
-        self.time = said.time
+        self.clients.lines += 1
+        self.clients.time = said.time
 
     def _begin(self, said: Said, flaws: list[str]) -> None:
-        before = self.open.get(said.process)
+        before = self.clients.open.get(said.process)
         if before is not None:
             flaws.append(f"process {said.process} began index {said.index} before {self._told(before)} was over")
-        if said.process in self.retired:
+        if said.process in self.clients.retired:
             flaws.append(f"process {said.process} came back at index {said.index} after an info completion")
         columns = self.columns
         row = len(columns.line)
-        self.open[said.process] = row
-        columns.line.append(self.count)
+        self.clients.open[said.process] = row
+        columns.line.append(self.clients.lines)
         columns.done.append(OPEN)
         columns.start.append(columns.wide.code(said.time))
         columns.end.append(0)
@@ -124,7 +145,7 @@ class Reader:
             columns.near.append(NOBODY if said.near is None else columns.ids[said.near])
 
     def _complete(self, line: Line, raw: bytes, said: Said, flaws: list[str], final: bool) -> None:
-        row = self.open.get(said.process)
+        row = self.clients.open.get(said.process)
         if row is None:
             flaws.append(f"the completion at index {said.index} belongs to no invocation of process {said.process}")
             return
@@ -133,12 +154,12 @@ class Reader:
         if line["f"] != f.value or line["collection"] != collection:
             flaws.append(f"the completion at index {said.index} names another operation than {self._told(row)}")
         completion(line, raw, said, columns.f[row], final=final)
-        del self.open[said.process]
-        columns.done[row] = self.count
+        del self.clients.open[said.process]
+        columns.done[row] = self.clients.lines
         columns.end[row] = columns.wide.code(said.time)
         columns.kind[row] = said.type
         if said.type == INFO:
-            self.retired.add(said.process)
+            self.clients.retired.add(said.process)
         if said.error:
             columns.error[row] = said.error
         if said.endpoint is not None:
@@ -171,7 +192,7 @@ class Reader:
         if len(flaws) > _SHOWN_FLAWS:
             flaws = [*flaws[:_SHOWN_FLAWS], f"and {len(flaws) - _SHOWN_FLAWS} more"]
         self.columns.freeze()
-        return self.columns, self.count, tuple(flaws)
+        return self.columns, self.clients.lines, tuple(flaws)
 
 
 def _foreign(why: str) -> UsageError:
