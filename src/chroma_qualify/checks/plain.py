@@ -21,7 +21,7 @@ from chroma_qualify.checks.columns import VECTORS, Columns
 from chroma_qualify.checks.tables import ADD, FINAL, OK, QUERY, Bools, Ints, Pairs, Tables, ends
 from chroma_qualify.checks.zones import Touches, doubtful
 
-_PORTION: Final = 1 << 19  # rows of the tables that are worked on at a time: about 100 MB
+_PORTION: Final = 1 << 18  # rows of the tables that are worked on at a time: about 50 MB
 _SPARSE: Final = 8  # values per write, up to which a table of all values is worth its memory
 _FAR: Final = np.iinfo(np.int64).max
 
@@ -94,7 +94,7 @@ def split(columns: Columns, tables: Tables, lines: int) -> tuple[Ints, Rest]:
     rest: list[tuple[npt.NDArray[Any], ...]] = []
     for portion in portions(columns, tables):
         bad = np.zeros(portion.high - portion.low, dtype=np.bool_)
-        bad[doubtful(_touches(columns, portion, index, lines + 1, bad))] = True
+        bad[doubtful(_touches(columns, portion, index, 1 << (lines + 1).bit_length(), bad))] = True
         asked.append(np.flatnonzero(bad) + portion.low)
         rest.append(_last(columns, portion, bad))
     ids = np.unique(np.concatenate(asked))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
+_END: Final = np.iinfo(np.int64).max  # after all points of time
 _FEW: Final = 4  # lanes for which a step in step does not pay any more
 _PATIENCE: Final = 64  # deletes that are looked at in search of one that can be spent
 _DELETE, _READ, _POINT, _ZONE = 1, 2, 3, 4  # at equal times: a beginning (0), then these in this order
@@ -30,7 +31,7 @@ class Touches:
     """What touched some ids. All times on the common axis; an operation without end ends at the last point of its id.
 
     Attributes:
-        span: points of time per id; lines are below `span - 1`.
+        span: points of time per id, a power of two; lines are below `span - 1`.
         start: of each write, `end`: of it; `forever`: it has no end; `loose`: it may be left out if nobody read it.
         cluster: of each read, the write whose value it read; `read_start`, `read_end`: when.
         delete_start: of each delete that may have happened, `delete_end`: of it; `undeleted`: it has no end.
@@ -60,90 +61,141 @@ def doubtful(touches: Touches) -> Ints:
     read = np.zeros(len(first), dtype=np.bool_)
     read[touches.cluster] = True
     forward = first < last
-    point = ~forward & (read | ~(touches.forever | touches.loose))
+    # (Places of flags and not the flags themselves choose rows here: that is several times as fast.)
+    point = np.flatnonzero(~forward & (read | ~(touches.forever | touches.loose)))
+    zone = np.flatnonzero(forward)
     bad = [touches.start[first < touches.start]]
-    order = np.argsort(first[forward])
-    zone_first, zone_last = first[forward][order], last[forward][order]
+    zone_first = first[zone]
+    order = np.argsort(zone_first)
+    zone_first, zone_last = zone_first[order], last[zone[order]]
     bad.append(zone_first[1:][zone_last[:-1] > zone_first[1:]])
     if len(zone_first) or len(touches.absent_start):
         start = np.concatenate([last[point], touches.delete_start, touches.absent_start])
         end = np.concatenate([first[point], touches.delete_end, touches.absent_end])
-        begin, due, within = _cut(zone_first, zone_last, start, end)
+        what = np.repeat(np.array([_POINT, _DELETE, _READ], np.int8), [len(point), *_lengths(touches)])
+        within, cut = _cut(zone_first, zone_last, start, end)
         bad.append(start[within])
-        points, deletes = int(point.sum()), len(touches.delete_start)
         if len(touches.absent_start):
             undue = np.zeros(len(start), dtype=np.bool_)
-            undue[points : points + deletes] = touches.undeleted
-            bad.append(_play(touches.span, zone_first, begin, due, points, deletes, undue))
-    return np.unique(np.concatenate(bad) // touches.span)
+            undue[len(point) : len(point) + len(touches.undeleted)] = touches.undeleted
+            spans, zones = _at_stake(cut, what, len(zone_first))
+            bad.append(
+                _play(touches.span, zone_first[zones], cut.begin[spans], cut.due[spans], what[spans], undue[spans])
+            )
+    return np.unique(np.concatenate(bad) >> _bits(touches.span))
 
 
-def _cut(zone_first: Ints, zone_last: Ints, start: Ints, end: Ints) -> tuple[Ints, Ints, Bools]:
-    """Intervals cut to what lies outside the forward zones; and which of them lie wholly inside one."""
-    if not len(zone_first):
-        return start, end, np.zeros(len(start), dtype=np.bool_)
-    place = np.searchsorted(zone_last, start)
-    known = np.minimum(place, len(zone_first) - 1)
-    inside = (place < len(zone_first)) & (zone_first[known] < start)
-    begin = np.where(inside, zone_last[known], start)
-    within = inside & (end < zone_last[known])
-    before = np.searchsorted(zone_first, end) - 1
-    cut = (before >= 0) & (end < zone_last[before])
-    return begin, np.where(cut, zone_first[before], end), within
+def _bits(span: int) -> int:
+    return span.bit_length() - 1
 
 
-def _play(span: int, zone_first: Ints, begin: Ints, due: Ints, points: int, deletes: int, undue: Bools) -> Ints:
+def _lengths(touches: Touches) -> tuple[int, int]:
+    return len(touches.delete_start), len(touches.absent_start)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Cut:
+    """Intervals, cut to what lies outside the forward zones.
+
+    Attributes:
+        begin, due: the first and the last point.
+        gap: of the first point; gap number i lies before zone number i. `last_gap`: of the last point.
+    """
+
+    begin: Ints
+    due: Ints
+    gap: Ints
+    last_gap: Ints
+
+
+def _cut(zone_first: Ints, zone_last: Ints, start: Ints, end: Ints) -> tuple[Ints, _Cut]:
+    """Cut intervals; and which of them lie wholly inside one zone."""
+    number = len(zone_first)
+    if not number:
+        none = np.zeros(len(start), np.int64)
+        return none[:0], _Cut(start, end, none, none)
+    gap = np.searchsorted(zone_last, start)
+    first, last = np.append(zone_first, _END), np.append(zone_last, _END)
+    inside = np.flatnonzero(first[gap] < start)
+    around = last[gap[inside]]
+    within = inside[end[inside] < around]
+    begin = start.copy()
+    begin[inside] = around
+    gap[inside] += 1
+    # Most end in the gap in which they begin.
+    far = np.flatnonzero(first[gap] < end)
+    due, last_gap = end.copy(), gap.copy()
+    next_gap = np.searchsorted(zone_first, end[far])
+    before = next_gap - 1
+    into = end[far] < zone_last[before]
+    due[far] = np.where(into, zone_first[before], end[far])
+    last_gap[far] = np.where(into, before, next_gap)
+    return within, _Cut(begin, due, gap, last_gap)
+
+
+def _at_stake(cut: _Cut, what: npt.NDArray[np.int8], zones: int) -> tuple[Ints, Ints]:
+    """The intervals and the zones that have to do with a read of "absent": without one, no lane can be lost."""
+    change = np.zeros(zones + 1, np.int64)
+    far = np.flatnonzero(cut.last_gap > cut.gap)
+    np.add.at(change, cut.gap[far], 1)
+    np.add.at(change, cut.last_gap[far], -1)
+    # A lane begins behind each zone that nothing straddles.
+    lane = np.append(0, np.cumsum(np.cumsum(change[:-1]) <= 0))
+    asked = np.zeros(int(lane[-1]) + 1, dtype=np.bool_)
+    asked[lane[cut.gap[what == _READ]]] = True
+    return np.flatnonzero(asked[lane[cut.gap]]), np.flatnonzero(asked[lane[1:]])
+
+
+def _play(span: int, zone_first: Ints, begin: Ints, due: Ints, what: npt.NDArray[np.int8], undue: Bools) -> Ints:
     """Play the game in all lanes; returns a point of time of each lane that is lost or given up."""
     number = len(begin)
-    what = np.repeat(np.array([_POINT, _DELETE, _READ], np.int64), [points, deletes, number - points - deletes])
-    keys = np.concatenate([begin * 8, due * 8 + what, zone_first * 8 + _ZONE])
+    keys = np.concatenate([begin << 3, (due << 3) + what, (zone_first << 3) + _ZONE])
     order = np.argsort(keys)
     keys = keys[order]
     # place[i]: where the beginning of interval i stands among all events; its end stands at place[number + i].
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    kind = keys & 7
-    ids = keys // (8 * span)
+    kind = (keys & 7).astype(np.int8)
     # Lanes begin with an id, and with a zone at which nothing is open (ends without end stand at the end of their id).
-    change = np.where(kind == 0, 1, -1)
-    change[kind == _ZONE] = 0
-    fresh = (kind == _ZONE) & (np.cumsum(change) == 0)
+    zone = kind == _ZONE
+    change = (kind == 0).astype(np.int8)
+    change -= (kind != 0) & ~zone
+    ids = keys >> (3 + _bits(span))
+    fresh = zone & (np.cumsum(change, dtype=np.int32) == 0)
     fresh[0] = True
     fresh[1:] |= ids[1:] != ids[:-1]
-    lane = np.cumsum(fresh) - 1
-    asked = np.zeros(int(lane[-1]) + 1, dtype=np.bool_)
-    asked[lane[kind == _READ]] = True  # without a read of "absent" a lane cannot be lost
-    step = asked[lane] & (kind != 0)
-    step[place[number:][: len(undue)][undue]] = False
-    return keys[_Lanes(np.flatnonzero(step), lane, kind, order, place, number, points, deletes).lost()] // 8
+    lane = np.cumsum(fresh, dtype=np.int32) - 1
+    step = kind != 0
+    step[place[number : 2 * number][undue]] = False
+    lanes = _Lanes(np.flatnonzero(step), lane, kind, order, place, np.flatnonzero(what == _DELETE))
+    return keys[lanes.lost()] >> 3
 
 
 class _Lanes:
-    """The lanes in which "absent" was read, and the game in them. An event is named by its place among all events."""
+    """The lanes, and the game in them. An event is named by its place among all events."""
 
     def __init__(
         self,
         events: Ints,
-        lane: Ints,
-        kind: npt.NDArray[np.int64],
+        lane: npt.NDArray[np.int32],
+        kind: npt.NDArray[np.int8],
         order: Ints,
         place: Ints,
-        number: int,
-        points: int,
-        deletes: int,
+        deletes: Ints,
     ) -> None:
+        number = (len(order) - int((kind == _ZONE).sum())) // 2
         self.events = events
         self.kind = kind[events]
         interval = order[events] - number
-        self.zone = self.kind == _ZONE
-        interval[self.zone] = 0
-        self.since = np.where(self.zone, 0, place[interval])  # where its interval began
+        zone = self.kind == _ZONE
+        interval[zone] = 0
+        self.since = place[interval] if number else interval  # where its interval began
         # Deletes in the order in which they end among the events: each lane spends its own from the first on.
-        ranked = points + np.argsort(place[number + points : number + points + deletes])
-        rank = np.zeros(number, np.int64)
-        rank[ranked] = np.arange(deletes)
+        ranked = deletes[np.argsort(place[number + deletes])]
+        rank = np.zeros(max(number, 1), np.int64)
+        rank[ranked] = np.arange(len(ranked))
         self.rank = rank[interval]
-        self.used = np.zeros(deletes + 1, dtype=np.bool_)
+        self.used = np.zeros(len(ranked) + 1, dtype=np.bool_)
         self.delete_since = np.append(place[ranked], np.iinfo(np.int64).max)
         of_lane = lane[events]
         starts = np.flatnonzero(np.append(True, of_lane[1:] != of_lane[:-1])) if len(events) else events
