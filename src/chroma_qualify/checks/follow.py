@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from chroma_qualify.checks import plain, tables
+from chroma_qualify.checks.collective import note_counts, replicas_agree
 from chroma_qualify.checks.columns import NOBODY, VECTORS, Columns, Operations
+from chroma_qualify.checks.lives import Lives
 from chroma_qualify.checks.operation import Operation
 from chroma_qualify.checks.tables import COUNT, FAIL, FINAL, GET, OK, Bools, Ints
 from chroma_qualify.checks.track import Track
@@ -67,9 +69,9 @@ def _pass_by(operations: Iterable[Operation], tracks: dict[str, Track]) -> None:
 
 def _as_a_whole(columns: Columns, mine: Bools, watched: bool) -> bool:
     """Must all events pass by?"""
-    if (mine & (columns.f == COUNT)).any() or (mine & (columns.endpoint != NOBODY)).any():
+    if watched and (mine[columns.asked] & (columns.near != NOBODY)).any():
         return True
-    return watched and bool((mine[columns.asked] & (columns.near != NOBODY)).any())
+    return not replicas_agree(columns, mine)
 
 
 def _in_part(columns: Columns, mine: Bools, lines: int, name: str) -> Track:
@@ -79,6 +81,8 @@ def _in_part(columns: Columns, mine: Bools, lines: int, name: str) -> Track:
     rows, keep = _touching(columns, mine, made, doubted)
     failed = columns.kind == FAIL
     _pass_by((columns.operation(row, None if failed[row] else keep) for row in rows.tolist()), {name: track})
+    if (mine & (columns.f == COUNT)).any():
+        note_counts(track, columns, mine, Lives(columns, made, lines))
     final = mine & (columns.kind == OK) & (columns.f == GET) & (columns.phase == FINAL)
     track.final_reads = int((final & (columns.flags & VECTORS == 0)).sum())
     return track
