@@ -5,13 +5,19 @@ Called by `follow`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 
-from chroma_qualify.checks.columns import NOBODY, Columns
-from chroma_qualify.checks.lives import Lives
-from chroma_qualify.checks.operation import F
+from chroma_qualify.checks import nearest
+from chroma_qualify.checks.columns import NOBODY, PHASES, Columns
+from chroma_qualify.checks.lives import Lives, Moment
+from chroma_qualify.checks.operation import F, Operation
 from chroma_qualify.checks.tables import COUNT, DELETE, FAIL, FINAL, GET, OK, QUERY, Bools, Ints, is_write
 from chroma_qualify.checks.track import Miscount, Track
+
+Watch: TypeAlias = Callable[[Operation, nearest.Moment], bool]
 
 
 def note_counts(track: Track, columns: Columns, mine: Bools, lives: Lives) -> None:
@@ -36,6 +42,19 @@ def note_counts(track: Track, columns: Columns, mine: Bools, lives: Lives) -> No
             track.miscounts.append(each)
         if final[place]:
             track.final_counts.append(each)
+
+
+def show(watch: Watch, columns: Columns, mine: Bools, near: Ints, lives: Lives) -> None:
+    """Show these queries to `watch`, in the order of their ends, until it has seen enough of each phase."""
+    changes = np.flatnonzero(mine & (is_write(columns) | (columns.f == DELETE)) & (columns.kind != FAIL))
+    stirs = np.sort(np.concatenate([columns.line[changes], columns.done[changes]]))
+    enough = np.zeros(len(PHASES), dtype=np.bool_)
+    near = near[np.argsort(columns.done[near])]
+    for row in near.tolist():
+        if not enough[columns.phase[row]]:
+            done = int(columns.done[row])
+            moment = Moment(lives, done, int(np.searchsorted(stirs, done)))
+            enough[columns.phase[row]] = not watch(columns.operation(row), moment)
 
 
 def replicas_agree(columns: Columns, mine: Bools) -> bool:

@@ -8,19 +8,17 @@ is computed here, too, or it is a reason to let everything pass by.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
 from chroma_qualify.checks import plain, tables
-from chroma_qualify.checks.collective import note_counts, replicas_agree
+from chroma_qualify.checks.collective import Watch, note_counts, replicas_agree, show
 from chroma_qualify.checks.columns import NOBODY, VECTORS, Columns, Operations
 from chroma_qualify.checks.lives import Lives
 from chroma_qualify.checks.operation import Operation
-from chroma_qualify.checks.tables import COUNT, FAIL, FINAL, GET, OK, Bools, Ints
+from chroma_qualify.checks.tables import COUNT, FAIL, FINAL, GET, OK, QUERY, Bools, Ints
 from chroma_qualify.checks.track import Track
-
-Watch = Callable[[Operation, Track], None]
 
 
 def every(operations: Operations, watch: Watch | None = None) -> dict[str, Track]:
@@ -39,11 +37,10 @@ def follow(operations: Operations, lines: int, watch: Watch | None = None) -> di
         chosen[operations.rows] = True
     for name in names(operations):
         mine = chosen & (columns.collection == columns.collections[name])
-        if _as_a_whole(columns, mine, watch is not None):
-            whole = Operations(columns, np.flatnonzero(mine).astype(np.int32))
-            tracks[name] = every(whole, watch)[name]
-        else:
-            tracks[name] = _in_part(columns, mine, lines, name)
+        track = _in_part(columns, mine, lines, name, watch) if replicas_agree(columns, mine) else None
+        if track is None:
+            track = every(Operations(columns, np.flatnonzero(mine).astype(np.int32)), watch)[name]
+        tracks[name] = track
     return tracks
 
 
@@ -67,22 +64,23 @@ def _pass_by(operations: Iterable[Operation], tracks: dict[str, Track]) -> None:
         tracks[ended.collection].end(ended, line)
 
 
-def _as_a_whole(columns: Columns, mine: Bools, watched: bool) -> bool:
-    """Must all events pass by?"""
-    if watched and (mine[columns.asked] & (columns.near != NOBODY)).any():
-        return True
-    return not replicas_agree(columns, mine)
-
-
-def _in_part(columns: Columns, mine: Bools, lines: int, name: str) -> Track:
+def _in_part(columns: Columns, mine: Bools, lines: int, name: str, watch: Watch | None) -> Track | None:
+    """None: only a look at everything will do."""
     made = tables.make(columns, mine)
+    near = columns.asked[columns.near != NOBODY] if watch is not None else columns.asked[:0]
+    near = near[mine[near] & (columns.f[near] == QUERY) & (columns.kind[near] == OK)]
+    if len(near) and len(np.unique(columns.values[made.written_at])) < len(made.written_at):
+        return None  # a value that is used twice is not that of one record
     doubted, rest = plain.split(columns, made, lines)
     track = Track(name, None, rest=rest, names=columns.ids.all)
     rows, keep = _touching(columns, mine, made, doubted)
     failed = columns.kind == FAIL
     _pass_by((columns.operation(row, None if failed[row] else keep) for row in rows.tolist()), {name: track})
-    if (mine & (columns.f == COUNT)).any():
-        note_counts(track, columns, mine, Lives(columns, made, lines))
+    if len(near) or (mine & (columns.f == COUNT)).any():
+        lives = Lives(columns, made, lines)
+        note_counts(track, columns, mine, lives)
+        if watch is not None:
+            show(watch, columns, mine, near, lives)
     final = mine & (columns.kind == OK) & (columns.f == GET) & (columns.phase == FINAL)
     track.final_reads = int((final & (columns.flags & VECTORS == 0)).sum())
     return track

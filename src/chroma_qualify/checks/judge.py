@@ -6,15 +6,14 @@ makes an embedding from a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from chroma_qualify.checks import follow, rules
+from chroma_qualify.checks.collective import Watch
 from chroma_qualify.checks.columns import PHASES
 from chroma_qualify.checks.history import History, Operation, without_gc
 from chroma_qualify.checks.limits import Limits
-from chroma_qualify.checks.nearest import Nearest, Vectors
+from chroma_qualify.checks.nearest import Moment, Nearest, Vectors
 from chroma_qualify.checks.tables import DELETE, OK, is_write
 from chroma_qualify.checks.track import Track
 from chroma_qualify.findings import Finding
@@ -48,8 +47,8 @@ def _judge(history: History, limits: Limits, vectors: Vectors | None, thorough: 
     if vectors is not None:
         nearest = {name: Nearest(name, vectors) for name in follow.names(operations)}
 
-        def watch(op: Operation, track: Track) -> None:
-            nearest[op.collection].note(op, track)
+        def watch(op: Operation, moment: Moment) -> bool:
+            return nearest[op.collection].note(op, moment)
 
     tracks = sweep(history, watch) if thorough else follow.follow(operations, history.lines, watch)
     columns, rows = operations.columns, operations.all_rows()
@@ -80,6 +79,6 @@ def cut_short(history: History) -> list[Finding]:
     return [rules.undecided("cut-short", None, text, remedy, "; ".join(history.flaws))]
 
 
-def sweep(history: History, watch: Callable[[Operation, Track], None] | None = None) -> dict[str, Track]:
+def sweep(history: History, watch: Watch | None = None) -> dict[str, Track]:
     """Let all events pass by in their order; one track for each collection, in the order of their names."""
     return follow.every(history.operations, watch)

@@ -5,13 +5,15 @@ Words and definitions are those of `track`. A point of time of an id is `id * sp
 
 from __future__ import annotations
 
-from typing import Final
+import functools
+from collections.abc import ItemsView, Iterator, Mapping
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from chroma_qualify.checks.columns import Columns
-from chroma_qualify.checks.tables import OK, Tables, ends
+from chroma_qualify.checks.tables import ADD, OK, UPSERT, Tables, ends
 
 Points = npt.NDArray[np.int64]
 _FAR: Final = np.iinfo(np.int64).max
@@ -34,6 +36,13 @@ class Spans:
         over, later = np.searchsorted(self._ends, [start, end]).tolist()
         between = int((self._since[over:later] < start).sum())
         return int(np.searchsorted(self._begins, start)) - int(over) - between
+
+
+class Record(NamedTuple):
+    """A record that is certainly there: since which line, and its value if that is certain, too."""
+
+    since: int
+    value: int | None
 
 
 class Lives:
@@ -78,6 +87,54 @@ class Lives:
         self.live = Spans(self._line(self._since), self._line(self._until))
         self.gone = Spans(self._line(since), self._line(until))
 
+    @functools.cached_property
+    def _setters(self) -> tuple[Points, Points]:
+        """What changes a live record's value: when, sorted; and the place of the write, or -1: it is in doubt then."""
+        f = self._columns.f[self._tables.written[1]]
+        begun = np.flatnonzero(f == UPSERT)
+        ended = np.concatenate([self._sure[f[self._sure] == UPSERT], self._makers[f[self._makers] == ADD]])
+        start, end = self._start[ended], self._end[ended]
+        # Nothing else was written from its start to its end; and an add did not meet a record that was there before.
+        alone = np.searchsorted(self._starts, end) - np.searchsorted(np.sort(self._end), start) == 1
+        heads = self._starts[_heads(self._starts >> self._bits)]
+        free = np.isin(start, np.concatenate([heads, self._gone_until]))
+        known = alone & ((f[ended] == UPSERT) | free)
+        points = np.concatenate([self._start[begun], end])
+        places = np.concatenate([np.full(len(begun), -1), np.where(known, ended, -1)])
+        order = np.argsort(points)
+        return points[order], places[order]
+
+    def record(self, name: str, line: int) -> Record | None:
+        """The record of this id if it is certainly there at this line."""
+        id_ = self._columns.ids.get(name)
+        if id_ is None:
+            return None
+        point = (id_ << self._bits) + line
+        place = int(np.searchsorted(self._since, point)) - 1
+        if place < 0 or self._since[place] >> self._bits != id_ or self._until[place] < point:
+            return None
+        return self._records(np.array([place]), line)[0]
+
+    def records(self, line: int) -> dict[str, Record]:
+        """All that is certainly there at this line, in the order in which it came to be so."""
+        since, until = self._line(self._since), self._line(self._until)
+        places = np.flatnonzero((since < line) & (until > line))
+        places = places[np.lexsort((self._tables.written_at[self._makers[places]], since[places]))]
+        names = self._columns.ids.all
+        ids = (self._since[places] >> self._bits).tolist()
+        return {names[id_]: record for id_, record in zip(ids, self._records(places, line), strict=True)}
+
+    def _records(self, places: npt.NDArray[np.intp], line: int) -> list[Record]:
+        points, writes = self._setters
+        ids = self._since[places] >> self._bits
+        last = writes[np.searchsorted(points, (ids << self._bits) + line) - 1]
+        codes = self._columns.values[self._tables.written_at[last]].tolist()
+        wide = self._columns.wide.number
+        return [
+            Record(since, wide(code) if write >= 0 else None)
+            for since, write, code in zip(self._line(self._since[places]).tolist(), last.tolist(), codes, strict=True)
+        ]
+
     def _line(self, points: Points) -> Points:
         lines: Points = np.where(points == _FAR, _FAR, points & ((1 << self._bits) - 1))
         return lines
@@ -86,6 +143,31 @@ class Lives:
         """The start at this place, if it is of the same id; else _FAR."""
         starts = np.append(starts, _FAR)
         return np.where(starts[place] >> self._bits == of >> self._bits, starts[place], _FAR)
+
+
+class Moment(Mapping[str, Record]):
+    """What is certainly there at one line; as `Track.live`, and what `nearest` wants of a `Track`."""
+
+    def __init__(self, lives: Lives, line: int, version: int) -> None:
+        self._lives, self._at = lives, line
+        self.version = version
+        self.live = self
+
+    def __getitem__(self, name: str) -> Record:
+        record = self._lives.record(name, self._at)
+        if record is None:
+            raise KeyError(name)
+        return record
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lives.records(self._at))
+
+    def __len__(self) -> int:
+        return len(self._lives.records(self._at))
+
+    def items(self) -> ItemsView[str, Record]:
+        """All at once."""
+        return self._lives.records(self._at).items()
 
 
 def _heads(*keys: npt.NDArray[np.signedinteger]) -> npt.NDArray[np.intp]:

@@ -90,7 +90,7 @@ class Track:
     def __init__(
         self,
         collection: str,
-        watch: Callable[[Operation, Track], None] | None = None,
+        watch: Callable[[Operation, Track], bool] | None = None,
         *,
         rest: Rest | None = None,
         names: Sequence[str] = (),
