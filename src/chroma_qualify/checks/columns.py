@@ -24,6 +24,7 @@ PHASES: Final = tuple(Phase)
 VECTORS, NAMED = 1, 2  # bits of the column flags: embeddings asked for; `ids` is not None
 OPEN: Final = -1  # in `done`: no completion
 NOBODY: Final = -1  # in `endpoint`: None
+_SHORT: Final = (1 << 15) - 1
 WIDE, NARROW = 1 << 62, 1 << 30  # what is below is its own code, in columns of 64 and of 32 bits
 
 
@@ -95,8 +96,8 @@ class Columns:
         self.kind: Column = array("B")
         self.phase: Column = array("B")
         self.flags: Column = array("B")
-        self.collection: Column = array("i")
-        self.endpoint: Column = array("i")
+        self.collection: Column = array("h")  # wider as soon as there are so many
+        self.endpoint: Column = array("h")
         self.at: Column = array("I")
         self.length: Column = array("I")
         self.named_at: Column = array("I")
@@ -114,6 +115,20 @@ class Columns:
         self.endpoints = Names()
         self.wide = Codes(WIDE)
         self.narrow = Codes(NARROW)
+
+    def collection_of(self, name: str) -> int:
+        """The place of a collection, for the column."""
+        number = self.collections[name]
+        if number > _SHORT and self.collection.typecode == "h":
+            self.collection = array("i", self.collection)
+        return number
+
+    def endpoint_of(self, name: str | None) -> int:
+        """The place of an endpoint, for the column."""
+        number = NOBODY if name is None else self.endpoints[name]
+        if number > _SHORT and self.endpoint.typecode == "h":
+            self.endpoint = array("i", self.endpoint)
+        return number
 
     def freeze(self) -> None:
         """No more rows: from now on numpy arrays, on the same memory."""

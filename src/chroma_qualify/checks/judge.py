@@ -51,11 +51,13 @@ def _judge(history: History, limits: Limits, vectors: Vectors | None, thorough: 
             return nearest[op.collection].note(op, moment)
 
     tracks = sweep(history, watch) if thorough else follow.follow(operations, history.lines, watch)
-    columns, rows = operations.columns, operations.all_rows()
-    acknowledged = rows[columns.kind[rows] == OK]
+    columns = operations.columns
+    acknowledged = columns.kind == OK
+    if operations.rows is not None:
+        acknowledged &= np.isin(np.arange(len(acknowledged)), operations.rows)
     phases = np.bincount(columns.phase[acknowledged], minlength=len(PHASES)).tolist()
     findings = rules.floors(dict(zip(PHASES, phases, strict=True)), limits)
-    if not (is_write(columns) | (columns.f == DELETE))[acknowledged].any():
+    if not (acknowledged & (is_write(columns) | (columns.f == DELETE))).any():
         text, remedy = "no write was acknowledged, so nothing is known of what is kept", "write something first"
         findings.append(rules.undecided("too-little-traffic", None, text, remedy))
     for name, track in tracks.items():

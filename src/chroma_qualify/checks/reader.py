@@ -130,8 +130,9 @@ class Reader:
         columns.kind.append(INFO)
         columns.phase.append(said.phase)
         columns.flags.append(said.flags)
-        columns.collection.append(columns.collections[said.collection])
-        columns.endpoint.append(NOBODY if said.endpoint is None else columns.endpoints[said.endpoint])
+        collection, endpoint = columns.collection_of(said.collection), columns.endpoint_of(said.endpoint)
+        columns.collection.append(collection)
+        columns.endpoint.append(endpoint)
         columns.named_at.append(len(columns.named))
         if said.ids:
             columns.named.extend([columns.ids[id_] for id_ in said.ids])
@@ -163,7 +164,8 @@ class Reader:
         if said.error:
             columns.error[row] = said.error
         if said.endpoint is not None:
-            columns.endpoint[row] = columns.endpoints[said.endpoint]
+            endpoint = columns.endpoint_of(said.endpoint)
+            columns.endpoint[row] = endpoint
         if said.repeated:
             columns.repeated[row] = said.repeated
         if f is F.COUNT and said.type == OK:

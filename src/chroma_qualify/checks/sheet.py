@@ -62,9 +62,9 @@ class Sheet:
     def put(self, rows: Ints | int, said: line.Said, columns: Columns) -> None:
         """What these rows have in common."""
         self.type[rows], self.f[rows], self.phase[rows], self.flags[rows] = said.type, said.f, said.phase, said.flags
-        self.collection[rows] = columns.collections[said.collection]
+        self.collection[rows] = columns.collection_of(said.collection)
         if said.endpoint is not None:
-            self.endpoint[rows] = columns.endpoints[said.endpoint]
+            self.endpoint[rows] = columns.endpoint_of(said.endpoint)
         self.length[rows], self.named[rows] = len(said.values), len(said.ids or ())
         self.k[rows] = said.k
 

@@ -22,6 +22,7 @@ Pairs: TypeAlias = tuple[Ints, Ints]  # ids and operations, of equal length
 OK, FAIL = KINDS.index(Kind.OK), KINDS.index(Kind.FAIL)
 FINAL: Final = PHASES.index(Phase.FINAL)
 ADD, UPSERT, DELETE, GET, QUERY, COUNT = (FS.index(f) for f in (F.ADD, F.UPSERT, F.DELETE, F.GET, F.QUERY, F.COUNT))
+_SOME: Final = 1 << 20  # rows
 GONE_FROM_INDEX: Final = "error finding id"
 _IS_WRITE: Final = np.array([f in WRITES for f in FS])
 
@@ -58,12 +59,16 @@ def is_write(columns: Columns) -> Bools:
 def owners(columns: Columns) -> Ints:
     """Of each place of the flat values: the operation it belongs to."""
     owner = np.zeros(len(columns.values), np.int32)
-    mine = np.flatnonzero(columns.length)
-    owner[columns.at[mine]] = mine
-    if len(owner) > len(mine):
-        begins = np.zeros(len(owner), np.int32)
-        begins[columns.at[mine]] = columns.at[mine]
-        owner = owner[np.maximum.accumulate(begins)]
+    begins = 0
+    for start in range(0, len(columns.length), _SOME):
+        mine = np.flatnonzero(columns.length[start : start + _SOME]) + start
+        owner[columns.at[mine]] = mine
+        begins += len(mine)
+    if len(owner) > begins:  # the places after the first of an operation: as the last one before that is known
+        known = np.zeros(len(owner), np.int64)
+        mine = np.flatnonzero(columns.length)
+        known[columns.at[mine]] = columns.at[mine]
+        owner = owner[np.maximum.accumulate(known)]
     return owner
 
 
@@ -76,21 +81,21 @@ def ends(columns: Columns, operations: Ints, far: int) -> npt.NDArray[np.int64]:
 
 def make(columns: Columns, mine: Bools) -> Tables:
     """The tables of the operations that are `mine`, one flag for each row of the columns."""
-    writes = is_write(columns)
     maybe = mine & (columns.kind != FAIL)
     ok = mine & (columns.kind == OK)
     owner = owners(columns)
-    written_at = np.flatnonzero((maybe & writes)[owner]) if len(owner) else owner
-    reads = ok & ((columns.f == GET) | (columns.f == QUERY))
-    read_at = np.flatnonzero(reads[owner]) if len(owner) else owner
-    limits: npt.NDArray[np.int64] = np.append(columns.named_at, len(columns.named)).astype(np.int64)
-    counts = limits[1:] - limits[:-1]
-    namer = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    written_at, written = _values(columns, owner, maybe & is_write(columns))
+    read_at, read = _values(columns, owner, ok & ((columns.f == GET) | (columns.f == QUERY)))
+    del owner
+    counts = _named_lengths(columns)
+    namer = np.empty(len(columns.named), np.int32)
+    for start in range(0, len(counts), _SOME):
+        lengths = counts[start : start + _SOME]
+        at = int(columns.named_at[start])
+        namer[at : at + int(lengths.sum())] = np.repeat(np.arange(start, start + len(lengths)), lengths)
     deletes = np.flatnonzero((maybe & (columns.f == DELETE))[namer]) if len(namer) else namer
     deleted = columns.named[deletes], namer[deletes]
     whole = np.flatnonzero(ok & (columns.f == GET) & (columns.flags & NAMED == 0))
-    written = columns.value_ids[written_at], owner[written_at]
-    read = columns.value_ids[read_at], owner[read_at]
     absences = [
         _named_and_absent(columns, ok, namer, counts),
         _gone_from_index(columns, mine, counts),
@@ -105,6 +110,20 @@ def make(columns: Columns, mine: Bools) -> Tables:
     keys = np.sort(_keys(columns, deleted[1][many], deleted[0][many]))
     twice = keys[1:][keys[1:] == keys[:-1]] % max(1, len(columns.ids.all))
     return Tables(written, written_at, read, read_at, deleted, absent, whole, twice)
+
+
+def _values(columns: Columns, owner: Ints, mine: Bools) -> tuple[Ints, Pairs]:
+    """Places and pairs of what these operations wrote or read."""
+    at: Ints = np.flatnonzero(mine[owner]) if len(owner) else owner
+    at = at.astype(np.int32 if len(owner) < 1 << 31 else np.int64)
+    return at, (columns.value_ids[at], owner[at])
+
+
+def _named_lengths(columns: Columns) -> npt.NDArray[np.int32]:
+    lengths = np.empty(len(columns.named_at), np.int32)
+    lengths[:-1] = columns.named_at[1:] - columns.named_at[:-1]
+    lengths[-1:] = len(columns.named) - columns.named_at[-1:].astype(np.int64)
+    return lengths
 
 
 def _keys(columns: Columns, operations: Ints, ids: Ints) -> npt.NDArray[np.int64]:
@@ -130,10 +149,16 @@ def _not_found(columns: Columns, operations: Ints, ids: Ints) -> Bools:
 
 
 def _named_and_absent(columns: Columns, ok: Bools, namer: Ints, counts: Ints) -> Pairs:
-    asked = np.flatnonzero((ok & (columns.f == GET) & (counts > 0))[namer]) if len(namer) else namer
-    operations, ids = namer[asked], columns.named[asked]
-    missing = _not_found(columns, operations, ids)
-    return ids[missing], operations[missing]
+    asked = ok & (columns.f == GET) & (counts > 0)
+    ids, operations = [columns.named[:0]], [namer[:0]]
+    for start in range(0, len(namer), _SOME):  # a part at a time: this would take the most memory of all
+        part = slice(start, start + _SOME)
+        some = np.flatnonzero(asked[namer[part]])
+        mine, theirs = namer[part][some], columns.named[part][some]
+        missing = _not_found(columns, mine, theirs)
+        ids.append(theirs[missing])
+        operations.append(mine[missing])
+    return np.concatenate(ids), np.concatenate(operations)
 
 
 def _gone_from_index(columns: Columns, mine: Bools, counts: Ints) -> Pairs:

@@ -67,7 +67,7 @@ class Server:
         if chance.random() < 0.4:
             self.take_effect(self.open[-1])
 
-    def take_effect(self, op) -> None:
+    def take_effect(self, op) -> None:  # noqa: PLR0912
         if op["index"] in self.answers:
             return
         chance, where, f = self.chance, op["collection"], op["f"]
