@@ -183,12 +183,26 @@ class _Lanes:
         place: Ints,
         deletes: Ints,
     ) -> None:
+        # The events in the order of the game: the first of each lane, the longest lane first; then the second …
+        of_lane = lane[events]
+        starts = np.flatnonzero(np.append(True, of_lane[1:] != of_lane[:-1])) if len(events) else events
+        lengths = np.diff(np.append(starts, len(events)))
+        longest = np.argsort(-lengths, kind="stable")
+        self.lanes = len(starts)
+        steps = np.arange(int(lengths.max(initial=0)))
+        self.active = np.searchsorted(-lengths[longest], -steps, side="left")  # lanes longer than 0, 1, 2 …
+        turn = np.empty(self.lanes, np.int64)
+        turn[longest] = np.arange(self.lanes)
+        step = np.arange(len(events)) - np.repeat(starts, lengths)
+        game = np.empty(len(events), np.int64)
+        game[(np.cumsum(self.active) - self.active)[step] + np.repeat(turn, lengths)] = np.arange(len(events))
+        self.events = events = events[game]
+        kinds = kind[events]
+        self.zone, self.point, self.read = kinds == _ZONE, kinds == _POINT, kinds == _READ
+        self.delete = kinds == _DELETE
         number = (len(order) - int((kind == _ZONE).sum())) // 2
-        self.events = events
-        self.kind = kind[events]
         interval = order[events] - number
-        zone = self.kind == _ZONE
-        interval[zone] = 0
+        interval[self.zone] = 0
         self.since = place[interval] if number else interval  # where its interval began
         # Deletes in the order in which they end among the events: each lane spends its own from the first on.
         ranked = deletes[np.argsort(place[number + deletes])]
@@ -197,34 +211,26 @@ class _Lanes:
         self.rank = rank[interval]
         self.used = np.zeros(len(ranked) + 1, dtype=np.bool_)
         self.delete_since = np.append(place[ranked], np.iinfo(np.int64).max)
-        of_lane = lane[events]
-        starts = np.flatnonzero(np.append(True, of_lane[1:] != of_lane[:-1])) if len(events) else events
-        lengths = np.diff(np.append(starts, len(events)))
-        longest = np.argsort(-lengths, kind="stable")
-        self.starts, self.lengths = starts[longest], lengths[longest]
-        lanes_of_deletes = lane[place[ranked]]
-        mine = of_lane[self.starts]
-        self.next = np.searchsorted(lanes_of_deletes, mine)
-        self.none = np.searchsorted(lanes_of_deletes, mine, side="right")
+        mine, theirs = lane[events[: self.lanes]], lane[place[ranked]]
+        self.next = np.searchsorted(theirs, mine)
+        self.none = np.searchsorted(theirs, mine, side="right")
 
     def lost(self) -> Ints:
-        """The last event of each lane that was lost, or given up."""
-        lanes = len(self.starts)
-        absent = np.ones(lanes, dtype=np.bool_)
-        absent_until, clear = np.full(lanes, -1), np.full(lanes, -1)  # the last events that served reads, and points
-        lost = np.zeros(lanes, dtype=np.bool_)
-        steps = int(self.lengths[0]) if lanes else 0
-        active = np.searchsorted(-self.lengths, -np.arange(steps), side="left")  # lanes longer than 0, 1, 2 …
-        for step, many in enumerate(active.tolist()):
+        """The first event of each lane that was lost, or given up."""
+        absent = np.ones(self.lanes, dtype=np.bool_)
+        # The last events that served reads, and points.
+        absent_until, clear = np.full(self.lanes, -1), np.full(self.lanes, -1)
+        lost = np.zeros(self.lanes, dtype=np.bool_)
+        begin = 0
+        for step, many in enumerate(self.active.tolist()):
             if many < _FEW and step > 64:
                 lost[:many] = True
                 break
-            at = self.starts[:many] + step
-            kind, since, here = self.kind[at], self.since[at], self.events[at]
+            now = slice(begin, begin + many)
+            begin += many
+            since, here, ending, rank = self.since[now], self.events[now], self.delete[now], self.rank[now]
             is_absent = absent[:many]
-            starved = np.flatnonzero((kind == _READ) & ~is_absent & (absent_until[:many] < since))
-            ending = kind == _DELETE
-            rank = self.rank[at]
+            starved = np.flatnonzero(self.read[now] & ~is_absent & (absent_until[:many] < since))
             spend = ending & ~self.used[rank]
             self.used[rank[spend]] = True
             np.copyto(self.next[:many], rank + 1, where=ending)  # whatever ends earlier has ended and is spent
@@ -232,12 +238,12 @@ class _Lanes:
                 spent = self._spend(starved, here[starved])
                 spend[starved[spent]] = True
                 lost[starved[~spent]] = True
-            rise = (kind == _ZONE) | ((kind == _POINT) & is_absent & (clear[:many] < since))
+            rise = self.zone[now] | (self.point[now] & is_absent & (clear[:many] < since))
             np.copyto(absent_until[:many], here, where=rise & is_absent)
             np.copyto(clear[:many], here, where=spend)
             is_absent |= spend
             is_absent &= ~rise
-        return self.events[self.starts[lost] + self.lengths[lost] - 1]
+        return self.events[: self.lanes][lost]
 
     def _spend(self, lanes: Ints, here: Ints) -> Bools:
         """In each of these lanes spend the delete with the earliest end that has begun and is not spent, if any."""
