@@ -167,7 +167,13 @@ def _play(span: int, zone_first: Ints, begin: Ints, due: Ints, what: npt.NDArray
     lane = np.cumsum(fresh, dtype=np.int32) - 1
     step = kind != 0
     step[place[number : 2 * number][undue]] = False
-    lanes = _Lanes(np.flatnonzero(step), lane, kind, order, place, np.flatnonzero(what == _DELETE))
+    events = np.flatnonzero(step)
+    # After its last read of "absent" a lane cannot be lost any more. (Of equal places the last assignment counts.)
+    reads = np.flatnonzero(kind == _READ)
+    last_read = np.full(int(lane[-1]) + 1, -1)
+    last_read[lane[reads]] = reads
+    events = events[events <= last_read[lane[events]]]
+    lanes = _Lanes(events, lane, kind, order, place, np.flatnonzero(what == _DELETE))
     return keys[lanes.lost()] >> 3
 
 
