@@ -21,7 +21,7 @@ from chroma_qualify.checks.columns import VECTORS, Columns
 from chroma_qualify.checks.tables import ADD, FINAL, OK, QUERY, Bools, Ints, Pairs, Tables, ends
 from chroma_qualify.checks.zones import Touches, doubtful
 
-_PORTION: Final = 1 << 18  # rows of the tables that are worked on at a time: about 50 MB
+_PORTION: Final = 1 << 17  # rows of the tables that are worked on at a time: about 25 MB
 _SPARSE: Final = 8  # values per write, up to which a table of all values is worth its memory
 _FAR: Final = np.iinfo(np.int64).max
 
@@ -62,7 +62,7 @@ def portions(columns: Columns, tables: Tables) -> Iterator[Portion]:
         return
     names = ("written", "read", "deleted", "absent")
     pairs: dict[str, Pairs] = {name: getattr(tables, name) for name in names}
-    order = {name: np.argsort(ids).astype(np.int32) for name, (ids, _) in pairs.items()}
+    order = {name: np.argsort(ids).astype(np.uint32) for name, (ids, _) in pairs.items()}
     upto = {name: np.cumsum(np.bincount(ids, minlength=number)) for name, (ids, _) in pairs.items()}
     rows = np.cumsum(np.ones(number, np.int64)) + sum(upto.values())
     low = 0
