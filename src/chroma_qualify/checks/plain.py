@@ -22,7 +22,7 @@ from chroma_qualify.checks.tables import ADD, FINAL, OK, QUERY, Bools, Ints, Pai
 from chroma_qualify.checks.zones import Touches, doubtful
 
 _PORTION: Final = 1 << 17  # rows of the tables that are worked on at a time: about 25 MB
-_SPARSE: Final = 8  # values per write, up to which a table of all values is worth its memory
+_SPARSE: Final = 8  # values per write, up to which a table of them is better than sorting them
 _FAR: Final = np.iinfo(np.int64).max
 
 
@@ -89,12 +89,11 @@ def split(columns: Columns, tables: Tables, lines: int) -> tuple[Ints, Rest]:
         tables: of one collection.
         lines: of the whole history.
     """
-    index = _Values(columns, tables)
     asked = [np.unique(tables.twice)]
     rest: list[tuple[npt.NDArray[Any], ...]] = []
     for portion in portions(columns, tables):
         bad = np.zeros(portion.high - portion.low, dtype=np.bool_)
-        bad[doubtful(_touches(columns, portion, index, 1 << (lines + 1).bit_length(), bad))] = True
+        bad[doubtful(_touches(columns, portion, 1 << (lines + 1).bit_length(), bad))] = True
         asked.append(np.flatnonzero(bad) + portion.low)
         rest.append(_last(columns, portion, bad))
     ids = np.unique(np.concatenate(asked))
@@ -103,48 +102,34 @@ def split(columns: Columns, tables: Tables, lines: int) -> tuple[Ints, Rest]:
     return ids, Rest(parts[0][kept], parts[1][kept], parts[2][kept].astype(np.bool_), parts[3][kept].astype(np.bool_))
 
 
-class _Values:
-    """Finds the write of a value; values are numbers given out one after the other, so mostly by a table of them."""
-
-    def __init__(self, columns: Columns, tables: Tables) -> None:
-        self._table = None
-        at = tables.written_at
-        if len(at):
-            values = columns.values[at]
-            self._least = int(values.min())
-            self._most = int(values.max())
-            if self._most - self._least < _SPARSE * len(at) + 1024:
-                self._table = np.zeros(self._most - self._least + 1, np.int32)
-
-    def join(self, portion: Portion) -> tuple[Ints, Bools, Bools]:
-        """Of each read the write of its value; whether there is one under its id; and the writes of equal values."""
-        values, wanted = portion.values, portion.read_values
-        if not len(values):
-            none = np.zeros(len(wanted), dtype=np.bool_)
-            return np.zeros(len(wanted), np.int64), none, np.zeros(0, dtype=np.bool_)
-        if self._table is not None:
-            # What other portions left in the table does no harm: it is looked at whether the value is the same.
-            self._table[values - self._least] = np.arange(len(values))
-            same = self._table[values - self._least] != np.arange(len(values))
-            known = (wanted >= self._least) & (wanted <= self._most)
-            found = self._table[np.where(known, wanted - self._least, 0)].astype(np.int64)
-            found[found >= len(values)] = 0
-        else:
-            order = np.argsort(values, kind="stable")
-            ranked = values[order]
-            same = np.zeros(len(values), dtype=np.bool_)
-            same[order[1:][ranked[1:] == ranked[:-1]]] = True
-            same[order[:-1][ranked[1:] == ranked[:-1]]] = True
-            found = order[np.minimum(np.searchsorted(ranked, wanted), len(values) - 1)]
-        matches = (values[found] == wanted) & (portion.written[0][found] == portion.read[0])
-        if same.any():
-            same = np.isin(values, values[same])
-        return found, matches, same
+def _join(portion: Portion) -> tuple[Ints, Bools, Bools]:
+    """Of each read the write of its value; whether there is one under its id; and the writes of equal values."""
+    values, wanted = portion.values, portion.read_values
+    if not len(values):
+        none = np.zeros(len(wanted), dtype=np.bool_)
+        return np.zeros(len(wanted), np.int64), none, np.zeros(0, dtype=np.bool_)
+    least, most = int(values.min()), int(values.max())
+    if most - least < _SPARSE * len(values) + 1024:
+        table = np.zeros(most - least + 1, np.int32)
+        table[values - least] = np.arange(len(values))
+        same = table[values - least] != np.arange(len(values))
+        known = (wanted >= least) & (wanted <= most)
+        found = table[np.where(known, wanted - least, 0)].astype(np.int64)
+    else:
+        order = np.argsort(values)
+        ranked = values[order]
+        same = np.zeros(len(values), dtype=np.bool_)
+        same[order[1:][ranked[1:] == ranked[:-1]]] = True
+        found = order[np.minimum(np.searchsorted(ranked, wanted), len(values) - 1)]
+    matches = (values[found] == wanted) & (portion.written[0][found] == portion.read[0])
+    if same.any():
+        same = np.isin(values, values[same])
+    return found, matches, same
 
 
-def _touches(columns: Columns, portion: Portion, index: _Values, span: int, bad: Bools) -> Touches:
+def _touches(columns: Columns, portion: Portion, span: int, bad: Bools) -> Touches:
     """The portion on the axis of `zones`; ids that are to be looked at in any case are marked in `bad`."""
-    found, matches, same = index.join(portion)
+    found, matches, same = _join(portion)
     bad[portion.read[0][~matches]] = True
     bad[portion.written[0][same]] = True
 
