@@ -35,6 +35,7 @@ class Server:
         self.lies = lies
         self.plain = plain
         self.values = 0
+        self.stride = chance.choice((1, 1, 1 << 40))  # far apart, or one after the other as a run's are
         self.past: dict[str, list[int]] = {id_: [0] for id_ in self.ids}
         self.lines = Lines()
         self.open: list[dict[str, object]] = []
@@ -47,10 +48,10 @@ class Server:
         ids = chance.sample(self.ids, min(len(self.ids), chance.choice((1, 1, 1, 2, 5))))
         fields: dict[str, object] = {"collection": chance.choice("ccd")}
         if f in {"add", "upsert"}:
-            fields["values"] = {id_: self.values + place for place, id_ in enumerate(ids)}
+            fields["values"] = {id_: (self.values + place) * self.stride for place, id_ in enumerate(ids)}
             self.values += len(ids)
             if chance.random() < self.lies / 20:  # a value that is used twice
-                fields["values"] = dict.fromkeys(ids, chance.randrange(self.values))
+                fields["values"] = dict.fromkeys(ids, chance.randrange(self.values) * self.stride)
             for id_, value in fields["values"].items():
                 self.past[id_].append(value)
         elif f == "delete" or (f == "get" and chance.random() < 0.7):
@@ -90,7 +91,7 @@ class Server:
                 if chance.random() < 0.2:
                     values.pop(id_, None)
                 elif chance.random() < 0.1:
-                    values[id_] = chance.choice((chance.randrange(self.values + 1), *self.past[id_][-3:]))
+                    values[id_] = chance.choice((chance.randrange(self.values + 1) * self.stride, *self.past[id_][-3:]))
             answer = {"count": len(values)} if f == "count" else {"values": values}
         if kind != "ok":
             answer["error"] = chance.choice(("boom", "500: Error finding id"))
