@@ -7,22 +7,49 @@ server. Noted while the events pass by, judged at the end, by phase. Called by `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from chroma_qualify.checks.history import Operation, Phase
 from chroma_qualify.checks.limits import Limits
+from chroma_qualify.checks.operation import Operation, Phase
 from chroma_qualify.checks.recall import low_recall
-from chroma_qualify.checks.track import Track
 from chroma_qualify.findings import Finding
 
 Vectors: TypeAlias = Callable[[Sequence[int]], npt.NDArray[np.float32]]
 # Queries of a phase that are compared with exact search. While there are writes each of them needs a matrix of its own.
 QUIET, BUSY = 200, 60
 _MOST_VALUE = 1 << 62  # of no other value is there an embedding
+
+
+class Alive(Protocol):
+    """A record that is certainly there."""
+
+    @property
+    def since(self) -> int:
+        """The line since which it is."""
+
+    @property
+    def value(self) -> int | None:
+        """Its value, if that is certain, too."""
+
+
+class Moment(Protocol):
+    """What is certainly there at the end of a query, by id; `version` changes whenever that does."""
+
+    @property
+    def live(self) -> Mapping[str, Alive]:
+        """In the order in which it came to be there."""
+
+    @property
+    def foreign(self) -> Sequence[tuple[str, Operation]]:
+        """Ids that were read with a value that nobody wrote under them, so far."""
+
+    @property
+    def version(self) -> int:
+        """Any number."""
 
 
 class Nearest:
@@ -41,16 +68,21 @@ class Nearest:
         self._matrix = np.empty((0, 0), dtype=np.float32)
         self._known: dict[int, npt.NDArray[np.float32]] = {}
 
-    def note(self, op: Operation, track: Track) -> None:
-        """Compare an acknowledged query with exact search over what is certainly live now and was at its start."""
-        near = track.live.get(op.near or "")
-        most = QUIET if op.phase is Phase.FINAL else BUSY
-        if near is None or near.value is None or near.since > op.index or self._queries[op.phase] >= most:
-            return
-        if not 0 <= near.value < _MOST_VALUE or any(id_ == op.near for id_, _ in track.foreign):
-            return  # who asks with the embedding of a foreign value that was read asks for other neighbours
-        if self._version != track.version:
-            self._renew(track)
+    def note(self, op: Operation, moment: Moment) -> bool:
+        """Compare an acknowledged query with exact search over what is certainly live now and was at its start.
+
+        Returns:
+            False: no more queries of its phase are compared.
+        """
+        if self._queries[op.phase] >= (QUIET if op.phase is Phase.FINAL else BUSY):
+            return False
+        near = moment.live.get(op.near or "")
+        if near is None or near.value is None or near.since > op.index or not 0 <= near.value < _MOST_VALUE:
+            return True
+        if any(id_ == op.near for id_, _ in moment.foreign):
+            return True  # who asks with the embedding of a foreign value that was read asks for other neighbours
+        if self._version != moment.version:
+            self._renew(moment)
         mine = self._since < op.index
         number = int(mine.sum())
         rows = np.flatnonzero(mine)
@@ -58,13 +90,14 @@ class Nearest:
         doubtful = sum(1 for id_ in op.values if id_ not in certain)
         k = min(op.k - doubtful, number)
         if k < 1:
-            return
+            return True
         query = self._known[near.value]
         products = self._matrix[rows] @ query
         best = rows[np.argsort(-products, kind="stable")[:k]]
         self._queries[op.phase] += 1
         self._wanted[op.phase] += k
         self._hits[op.phase] += sum(1 for row in best if self._ids[row] in op.values)
+        return True
 
     def findings(self, limits: Limits) -> list[Finding]:
         """`low-recall`, for each phase with less than the limit."""
@@ -78,11 +111,11 @@ class Nearest:
                 findings += low_recall(measured, limits.recall, what, collection=self._collection)
         return findings
 
-    def _renew(self, track: Track) -> None:
-        self._version = track.version
+    def _renew(self, moment: Moment) -> None:
+        self._version = moment.version
         certain = [
             (id_, there)
-            for id_, there in track.live.items()
+            for id_, there in moment.live.items()
             if there.value is not None and 0 <= there.value < _MOST_VALUE
         ]
         values = [there.value for _, there in certain if there.value is not None]

@@ -5,11 +5,11 @@ The rule names are those of history-format.md, an interface. Called by `checks.j
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from chroma_qualify.checks.answers import some
-from chroma_qualify.checks.history import Operation, Phase
 from chroma_qualify.checks.limits import Limits
+from chroma_qualify.checks.operation import Phase
 from chroma_qualify.checks.register import Cluster, Conflict, Flaw, Span, conflict
 from chroma_qualify.checks.track import Absences, Hit, Register, Track
 from chroma_qualify.findings import Finding, Severity
@@ -79,6 +79,8 @@ def lost_index(track: Track) -> list[Finding]:
         return []
     first = lost[0]
     total = sum(1 for id_ in track.live if id_ in in_store)
+    if track.rest is not None:
+        total += int(track.rest.in_store.sum())
     text = f"{len(lost)} of {total} records are in the store but no final read of the index finds them"
     witness = f"{first} is in the store and not in {missed[first].told()}"
     return [found("lost-index", track.collection, text, f"{witness}; lost: {some(lost)}")]
@@ -86,27 +88,38 @@ def lost_index(track: Track) -> list[Finding]:
 
 def unread(track: Track) -> list[Finding]:
     """What the final reads did not ask: nothing is proven of it."""
-    if not track.live:
+    number = len(track.live) + (len(track.rest.ids) if track.rest is not None else 0)
+    if not number:
         return []
     findings = []
-    store = {id_ for id_ in track.live if id_ not in track.seen["store"] and id_ not in track.missed["store"]}
-    if store and not track.final_reads and track.final_counts:
+    last = -1  # the last final count, where it stands for final reads
+    if not track.final_reads and track.final_counts:
         last = max(counted.operation.index for counted in track.final_counts)
-        store = {id_ for id_ in store if track.live[id_].since > last}
-    if store:
-        text = f"{len(store)} of {len(track.live)} acknowledged records were in no final read of the store"
-        remedy = "read the whole collection after everything is healed"
-        findings.append(undecided("no-final-reads", track.collection, text, remedy, some(sorted(store))))
-    index = sorted(
+    store = {
+        id_
+        for id_, there in track.live.items()
+        if id_ not in track.seen["store"] and id_ not in track.missed["store"] and there.since > last
+    }
+    index = [
         id_
         for id_ in track.live
         if id_ not in store and id_ not in track.seen["index"] and id_ not in track.missed["index"]
         and (id_ in track.seen["store"] or id_ not in track.missed["store"])
-    )  # fmt: skip
+    ]  # fmt: skip
+    if track.rest is not None:
+        more = ~track.rest.in_store & (track.rest.since > last)
+        store.update(track.names[id_] for id_ in track.rest.ids[more].tolist())
+        index += [track.names[id_] for id_ in track.rest.ids[~more & ~track.rest.in_index].tolist()]
+    if store:
+        text = f"{len(store)} of {number} acknowledged records were in no final read of the store"
+        remedy = "read the whole collection after everything is healed"
+        findings.append(undecided("no-final-reads", track.collection, text, remedy, some(sorted(store))))
     if index:
-        text = f"{len(index)} of {len(track.live)} acknowledged records were neither found nor missed by an exact read"
+        text = f"{len(index)} of {number} acknowledged records were neither found nor missed by an exact read"
         remedy = "get them with their embeddings, or query near each of them, after everything is healed"
-        findings.append(undecided("index-not-read", track.collection, f"{text} of the index", remedy, some(index)))
+        findings.append(
+            undecided("index-not-read", track.collection, f"{text} of the index", remedy, some(sorted(index)))
+        )
     return findings
 
 
@@ -201,22 +214,17 @@ def problem(id_: str, register: Register, accused: Accused) -> tuple[Sequence[Cl
     return list(clusters), register.deletes, absent
 
 
-def floors(operations: Iterable[Operation], limits: Limits) -> list[Finding]:
+def floors(acknowledged: Mapping[Phase, int], limits: Limits) -> list[Finding]:
     """Too little traffic in a phase: the run proves nothing of it."""
-    if not limits.floors:
-        return []
-    number = dict.fromkeys(Phase, 0)
-    for op in operations:
-        number[op.phase] += op.kind.value == "ok"
     return [
         undecided(
             "too-little-traffic",
             None,
-            f"{number[phase]} operations were acknowledged in phase {phase.value}, the plan asks for {floor}",
+            f"{acknowledged[phase]} operations were acknowledged in phase {phase.value}, the plan asks for {floor}",
             "let the phase last longer, or raise the rate",
         )
         for phase, floor in limits.floors.items()
-        if number[phase] < floor
+        if acknowledged[phase] < floor
     ]
 
 

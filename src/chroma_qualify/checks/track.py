@@ -8,13 +8,14 @@ never by time. Reads are held against that at once; `checks.rules` makes finding
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from chroma_qualify.checks.history import WRITES, F, Kind, Operation, Phase
+from chroma_qualify.checks.operation import WRITES, F, Kind, Operation, Phase
+from chroma_qualify.checks.plain import Rest
 from chroma_qualify.checks.register import NEVER, Cluster, Span, new_cluster
+from chroma_qualify.checks.tables import GONE_FROM_INDEX
 
 Hit = tuple[str, Operation]  # an id and the read that shows it
-_GONE_FROM_INDEX = "error finding id"
 
 
 @dataclasses.dataclass(slots=True)
@@ -81,10 +82,22 @@ class Track:
 
     Args:
         watch: called with each acknowledged query that carries `near`, and this track.
+        rest: only a part of the events passes by, and this is what there is to say of the other ids; what concerns
+            the collection as a whole is not noted then.
+        names: of the ids of `rest`.
     """
 
-    def __init__(self, collection: str, watch: Callable[[Operation, Track], None] | None = None) -> None:
+    def __init__(
+        self,
+        collection: str,
+        watch: Callable[[Operation, Track], bool] | None = None,
+        *,
+        rest: Rest | None = None,
+        names: Sequence[str] = (),
+    ) -> None:
         self.collection = collection
+        self.rest = rest
+        self.names = names
         self.live: dict[str, Live] = {}
         self.gone: dict[str, int] = {}
         self.registers: dict[str, Register] = {}  # of every id that may have been written
@@ -140,14 +153,14 @@ class Track:
             return
         epoch = self._begun.pop(op.index, -1)
         if op.kind is not Kind.OK:
-            if op.vectors and op.ids is not None and len(op.ids) == 1 and _GONE_FROM_INDEX in op.error.lower():
+            if op.vectors and op.ids is not None and len(op.ids) == 1 and GONE_FROM_INDEX in op.error.lower():
                 self._absent(op, op.ids, "index")
             return
         if op.f is F.COUNT:
             self._count(op)
         else:
             self._read(op, at)
-        if epoch == self._epoch and not self._writing and op.endpoint is not None:
+        if epoch == self._epoch and not self._writing and op.endpoint is not None and self.rest is None:
             self._compare(op)
 
     def _stir(self, change: int) -> None:

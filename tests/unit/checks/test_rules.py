@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from lines import Lines, findings, rules
 
-from chroma_qualify.checks.history import Phase
+from chroma_qualify.checks.history import Phase, parse
+from chroma_qualify.checks.judge import judge
 from chroma_qualify.checks.limits import Limits
 from chroma_qualify.findings import Severity
 
@@ -191,6 +192,20 @@ def test_collections_are_judged_apart():
     begun = lines.begin("get", "final", collection="d")
     lines.end(begun, values={})
     assert [(each.rule, each.collection) for each in findings(lines)] == [("lost-store", "d")]
+
+
+def test_one_collection_alone():
+    lines = H().write(a=1).final(a=1)
+    begun = lines.begin("upsert", values={"a": 2}, collection="d")
+    lines.end(begun)
+    begun = lines.begin("get", "final", collection="d")
+    lines.end(begun, values={})
+    whole = parse(lines.raw().splitlines(keepends=True))
+    for name, expected in (("c", []), ("d", ["lost-store"])):
+        part = whole.only([name])
+        assert (part.lines, part.flaws) == (whole.lines, whole.flaws)
+        assert [op.index for op in part.operations] == [op.index for op in whole.operations if op.collection == name]
+        assert [finding.rule for finding in judge(part, Limits())] == expected
 
 
 def test_judging_twice_gives_the_same():
