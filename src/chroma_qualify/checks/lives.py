@@ -74,17 +74,16 @@ class Lives:
         heads = _heads(self._end[places] >> self._bits, before)
         self._makers, self._since = places[heads], self._end[places[heads]]
         self._until = self._next(delete_starts, before[heads], self._since)
-        # Gone: likewise; a later delete of what is gone begins another period.
+        # Gone: likewise, from the first of several deletes on.
         done = np.flatnonzero(columns.kind[deletes] == OK)
         done = done[~_overlapped(self._start, self._end, start[done], end[done])]
         since = np.sort(end[done])
         before = np.searchsorted(self._starts, since)
         known = np.append(-1, self._starts)[before] >> self._bits == since >> self._bits
         since, before = since[known], before[known]
-        until = self._next(self._starts, before, since)
-        self._gone_until = until
-        again = np.minimum(until[:-1], np.where(since[1:] >> self._bits == since[:-1] >> self._bits, since[1:], _FAR))
-        until = np.append(again, until[-1:])
+        heads = _heads(since >> self._bits, before)
+        since, before = since[heads], before[heads]
+        self._gone_until = until = self._next(self._starts, before, since)
         self.live = Spans(self._line(self._since), self._line(self._until))
         self.gone = Spans(self._line(since), self._line(until))
 

@@ -236,7 +236,7 @@ class Track:
             self._last_delete[id_] = at
             if id_ not in self.registers or id_ in self._open_writes or self._last_write.get(id_, -1) > op.index:
                 continue
-            self.gone[id_] = at
+            self.gone.setdefault(id_, at)  # deleted again, it has been gone since the first time
 
     def _read(self, op: Operation, at: int) -> None:
         values = op.values
@@ -346,7 +346,7 @@ class Track:
                 self.miscounts.append(Miscount(op, least, most, gone))
         if count < least:  # if the youngest are those that it missed, it is the least stale
             ends = sorted(there.write.end or 0 for there in self.live.values() if there.since < op.index)
-            self.short_counts.append((Miscount(op, least, most, gone), (op.start - ends[count - least]) / 1e9))
+            self.short_counts.append((Miscount(op, least, most, gone), (op.start - ends[max(count, 0) - least]) / 1e9))
         if op.phase is Phase.FINAL:
             self.final_counts.append(Miscount(op, least, most, gone))
 
