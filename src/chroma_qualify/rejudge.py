@@ -98,6 +98,8 @@ def experiment_json(result: ExperimentResult) -> dict[str, object]:
         "stress": result.stress.value,
         "ran": result.ran,
         "reason": result.reason,
+        "recall": dict(result.recall),
+        "stale": dict(result.stale),
         "outage": None if result.outage is None else dataclasses.asdict(result.outage),
         "verdict": combine(result.findings).value,
     }

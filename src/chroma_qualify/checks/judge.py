@@ -6,12 +6,14 @@ makes an embedding from a value.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from chroma_qualify.checks import follow, rules
 from chroma_qualify.checks.collective import Watch
 from chroma_qualify.checks.columns import PHASES
-from chroma_qualify.checks.history import History, Operation, without_gc
+from chroma_qualify.checks.history import History, Operation, Phase, without_gc
 from chroma_qualify.checks.limits import Limits
 from chroma_qualify.checks.nearest import Moment, Nearest, Vectors
 from chroma_qualify.checks.tables import DELETE, OK, is_write
@@ -19,14 +21,32 @@ from chroma_qualify.checks.track import Track
 from chroma_qualify.findings import Finding
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judged:
+    """The findings of a history, and what was measured on the way.
+
+    Attributes:
+        recall: by phase, how many of the true neighbours came back, and how many there were.
+        stale: for how many seconds after its acknowledgement each stale record was missing from a read.
+    """
+
+    findings: list[Finding]
+    recall: dict[Phase, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    stale: tuple[float, ...] = ()
+
+
 def judge(history: History, limits: Limits, vectors: Vectors | None = None, *, thorough: bool = False) -> list[Finding]:
-    """All findings of a history.
+    """All findings of a history, see `examine`."""
+    return examine(history, limits, vectors, thorough=thorough).findings
+
+
+def examine(history: History, limits: Limits, vectors: Vectors | None = None, *, thorough: bool = False) -> Judged:
+    """Judge a history.
 
     Args:
         history: as `history.parse` gives it.
         limits: what the plan asks.
         vectors: embeddings of values, shape (n, dimension), rows of length 1; without it no recall is judged.
-
         thorough: look at every event of every id, also where arithmetic has shown that all is well: the same
             findings, some ten times slower. For tests.
 
@@ -35,12 +55,12 @@ def judge(history: History, limits: Limits, vectors: Vectors | None = None, *, t
         A history that is not whole is not judged: only `cut-short`, which is `unknown`.
     """
     if history.flaws:
-        return cut_short(history)
+        return Judged(cut_short(history))
     with without_gc():
         return _judge(history, limits, vectors, thorough)
 
 
-def _judge(history: History, limits: Limits, vectors: Vectors | None, thorough: bool) -> list[Finding]:
+def _judge(history: History, limits: Limits, vectors: Vectors | None, thorough: bool) -> Judged:
     operations = history.operations
     nearest: dict[str, Nearest] = {}
     watch = None
@@ -69,7 +89,13 @@ def _judge(history: History, limits: Limits, vectors: Vectors | None, thorough: 
         if name in nearest:
             findings += nearest[name].findings(limits)
         findings += rules.unread(track)
-    return findings
+    recall: dict[Phase, tuple[int, int]] = {}
+    for each in nearest.values():
+        for phase, (hits, wanted) in each.measured().items():
+            before = recall.get(phase, (0, 0))
+            recall[phase] = (before[0] + hits, before[1] + wanted)
+    ages = tuple(rules.age_of(stale) for track in tracks.values() for stale in track.stale)
+    return Judged(findings, recall, ages)
 
 
 def cut_short(history: History) -> list[Finding]:

@@ -22,12 +22,14 @@ class Limits:
     Attributes:
         floors: per phase, the least number of acknowledged operations in all.
         recall: the least recall of `near` queries, 0 to 1, in every phase.
+        neighbours: that the queries of a phase must ask for before their recall is judged: of few, one miss is much.
         stale: seconds after its acknowledgement for which a write may be missing from a read.
     """
 
     floors: Mapping[Phase, int] = dataclasses.field(default_factory=dict)
     recall: float = 0.95
     stale: float = 0.0
+    neighbours: int = 1
 
     @classmethod
     def from_json(cls, document: object) -> Limits:

@@ -99,11 +99,15 @@ class Nearest:
         self._hits[op.phase] += sum(1 for row in best if self._ids[row] in op.values)
         return True
 
+    def measured(self) -> dict[Phase, tuple[int, int]]:
+        """Of each phase with queries: how many of the true neighbours came back, and how many there were."""
+        return {phase: (self._hits[phase], wanted) for phase, wanted in self._wanted.items() if wanted}
+
     def findings(self, limits: Limits) -> list[Finding]:
         """`low-recall`, for each phase with less than the limit."""
         findings = []
         for phase, queries in self._queries.items():
-            if queries:
+            if queries and self._wanted[phase] >= limits.neighbours:
                 what = (
                     f"recall of the first {queries} queries of phase {phase.value} ({self._wanted[phase]} neighbours)"
                 )

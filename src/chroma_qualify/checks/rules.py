@@ -11,7 +11,7 @@ from chroma_qualify.checks.answers import some
 from chroma_qualify.checks.limits import Limits
 from chroma_qualify.checks.operation import Phase
 from chroma_qualify.checks.register import Cluster, Conflict, Flaw, Span, conflict
-from chroma_qualify.checks.track import Absences, Hit, Register, Track
+from chroma_qualify.checks.track import Absences, Hit, Register, Stale, Track
 from chroma_qualify.findings import Finding, Severity
 
 Accused = set[tuple[str, int]]  # an id, and the index of a read that another rule has named
@@ -82,7 +82,9 @@ def lost_index(track: Track) -> list[Finding]:
     if track.rest is not None:
         total += int(track.rest.in_store.sum())
     text = f"{len(lost)} of {total} records are in the store but no final read of the index finds them"
-    witness = f"{first} is in the store and not in {missed[first].told()}"
+    there = track.live.get(first)
+    written = f"was acknowledged by {there.write.told()}, " if there else ""
+    witness = f"{first} {written}is in the store, and not in {missed[first].told()}"
     return [found("lost-index", track.collection, text, f"{witness}; lost: {some(lost)}")]
 
 
@@ -129,7 +131,7 @@ def stale_reads(track: Track, limits: Limits) -> tuple[list[Finding], Accused]:
     worst: dict[str, tuple[float, str]] = {}
     for stale in track.stale:
         write = stale.absences.write
-        age = (stale.absences.last.start - (write.end or 0)) / 1e9
+        age = age_of(stale)
         if stale.what == "store":
             accused |= _reads(track, stale.id, stale.absences)
         if age > limits.stale or limits.stale == 0:
@@ -144,6 +146,11 @@ def stale_reads(track: Track, limits: Limits) -> tuple[list[Finding], Accused]:
     text = f"{len(worst)} acknowledged records were missing from reads for up to {age:.3f} s"
     evidence = f"{told}; stale: {some(sorted(worst))}"
     return [found("stale-read", track.collection, text, evidence)], accused
+
+
+def age_of(stale: Stale) -> float:
+    """For how many seconds after its acknowledgement a record was missing from a read, at least."""
+    return (stale.absences.last.start - (stale.absences.write.end or 0)) / 1e9
 
 
 def diverged(track: Track) -> tuple[list[Finding], Accused]:

@@ -10,16 +10,18 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from chroma_qualify.checks.history import WRITES, F, History, Kind, Operation, Phase
-from chroma_qualify.checks.judge import cut_short, judge
+from chroma_qualify.checks.judge import cut_short, examine, judge
 from chroma_qualify.checks.limits import Limits
 from chroma_qualify.checks.nearest import Vectors
 from chroma_qualify.checks.outage import Outage, kind_of, outage
 from chroma_qualify.checks.plan import Experiment, FaultRecord, PlannedCollection, RunPlan
-from chroma_qualify.checks.promises import Setting, Stress
+from chroma_qualify.checks.promises import Stress
 from chroma_qualify.checks.risks import accept, risks_left
 from chroma_qualify.checks.rules import undecided
 from chroma_qualify.findings import Finding, Severity
 
+_NEIGHBOURS = 100  # an approximate index misses one of some hundreds; a phase may have a handful of queries
+_AGES = (0.1, 1.0, 10.0, 100.0, float("inf"))  # seconds
 _WRITES_TRIED = 2  # in phase `after`: fewer say nothing
 _RERUN = "run it again; the run directory has the reason in faults.jsonl and logs/"
 
@@ -33,6 +35,8 @@ class ExperimentResult:
         ran: was the fault injected, and its end proven?
         reason: why it did not run, or "".
         outage: what its clients saw; None: nothing is known of it.
+        recall: of queries near known records, by phase, 0 to 1.
+        stale: stale reads by age: how many of less than so many seconds.
         findings: of its collections, weighed by what is promised.
     """
 
@@ -43,6 +47,8 @@ class ExperimentResult:
     reason: str
     outage: Outage | None
     findings: tuple[Finding, ...]
+    recall: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    stale: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,15 +108,26 @@ def judge_experiment(
         message = f"experiment {experiment.name} left no history"
         missing = [] if proof else [undecided("too-little-traffic", None, message, _RERUN)]
         return _result(experiment, [*proof, *missing], ran=False, reason=proof[0].message if proof else message)
-    limits = Limits(recall=plan.limits.recall, stale=plan.promises.stale)
-    found = [*_traffic(experiment, mine.operations), *_with_unreadable(mine, judge(mine, limits, vectors))]
-    seen = outage(mine.operations, record.begin) if record is not None and record.begin is not None else None
+    limits = Limits(recall=plan.limits.recall, stale=plan.promises.stale, neighbours=_NEIGHBOURS)
+    operations = tuple(mine.operations)  # once: they are made when they are looked at
+    judged = examine(mine, limits, vectors)
+    found = [*_traffic(experiment, operations), *_with_unreadable(operations, judged.findings)]
+    seen = outage(operations, record.begin) if record is not None and record.begin is not None else None
     if seen is not None:
         found += _availability(experiment, plan, seen)
     weighed = accept(found, plan, experiment)
     if proof:  # what could not be decided follows from that
         weighed = [finding for finding in weighed if finding.severity is not Severity.UNKNOWN]
-    return _result(experiment, [*proof, *weighed], seen, ran=not proof, reason=proof[0].message if proof else "")
+    result = _result(experiment, [*proof, *weighed], seen, ran=not proof, reason=proof[0].message if proof else "")
+    recall = {phase.value: hits / wanted for phase, (hits, wanted) in judged.recall.items()}
+    return dataclasses.replace(result, recall=recall, stale=_by_age(judged.stale))
+
+
+def _by_age(ages: Iterable[float]) -> dict[str, int]:
+    counted = dict.fromkeys(_AGES, 0)
+    for age in ages:
+        counted[next(limit for limit in _AGES if age < limit)] += 1
+    return {f"{limit:g} s": number for limit, number in counted.items() if number}
 
 
 def _result(
@@ -173,11 +190,11 @@ def _floors(collection: PlannedCollection, operations: Sequence[Operation]) -> I
             yield phase, undecided("too-little-traffic", collection.name, text, remedy)
 
 
-def _with_unreadable(history: History, findings: list[Finding]) -> list[Finding]:
+def _with_unreadable(operations: Sequence[Operation], findings: list[Finding]) -> list[Finding]:
     """`read-failed` instead of "was not read", where the server answered every final read with an error of its own."""
     kept, failed = list(findings), []
-    for name in sorted({op.collection for op in history.operations}):
-        final = [op for op in history.operations if op.collection == name and op.phase is Phase.FINAL]
+    for name in sorted({op.collection for op in operations}):
+        final = [op for op in operations if op.collection == name and op.phase is Phase.FINAL]
         store = _always_failing([op for op in final if op.f in {F.GET, F.COUNT} and not op.vectors])
         index = _always_failing([op for op in final if op.f is F.QUERY or op.vectors])
         for failing, what, rules in ((store, "store", ("no-final-reads",)), (index, "index", ("index-not-read",))):
@@ -207,11 +224,3 @@ def _availability(experiment: Experiment, plan: RunPlan, seen: Outage) -> list[F
     errors = ", ".join(f"{number} x {kind}" for kind, number in seen.errors.items())
     remedy = "promise longer in qualification.yaml, or look in the timeline for what took so long"
     return [Finding("unavailable-too-long", Severity.FAIL, text, errors or "no error, but no answer", remedy)]
-
-
-def lost_by_setting(result: ExperimentResult, experiment: Experiment) -> Mapping[Setting, tuple[Finding, ...]]:
-    """The findings about data, by the setting of their collection; for tables."""
-    return {
-        setting: tuple(finding for finding in result.findings if experiment.setting_of(finding.collection) is setting)
-        for setting in dict.fromkeys(collection.setting for collection in experiment.collections)
-    }
