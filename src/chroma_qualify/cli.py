@@ -119,6 +119,7 @@ def plan(
     ),
     seed: Annotated[int | None, typer.Option(min=0, help="Reproduces a run; default: a random one.")] = None,
     nodes: Annotated[int, typer.Option(min=1, help="Nodes that the cluster would have.")] = 1,
+    existing: Annotated[bool, typer.Option("--existing", help="As on a cluster that is not ours.")] = False,
     power_losses: Annotated[int, typer.Option(min=1, max=100, help="Crashes of the volume.")] = POWER_LOSSES,
     fault: Annotated[list[str] | None, typer.Option(help="Only this fault; can be given again.")] = None,
     form: Annotated[Format, typer.Option("--format", help="For a person, or as plan.json has it.")] = Format.TEXT,
@@ -135,6 +136,7 @@ def plan(
         "manifests": str(manifests),
         "seed": secrets.randbits(31) if seed is None else seed,
         "nodes": nodes,
+        "existing": existing,
         "promises": promises.as_json() if promises.stated else None,
         "experiments": plan_json(each for each in table if not fault or each.fault.name in fault),
     }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from chroma_qualify import cli
+from chroma_qualify.checks.plan import read_plan
 
 
 @pytest.fixture
@@ -56,3 +60,48 @@ def test_a_machine_without_docker_is_told_in_one_sentence(chroma_qualify):
     assert code == 4
     assert err.count("\n") == 1
     assert "docker is not installed" in err
+
+
+def test_plan_says_what_a_run_would_do(chroma_qualify, tmp_path):
+    manifests = str(Path(__file__).parents[2] / "manifests/overlays/single-writer")
+    code, out, _ = chroma_qualify("plan", "--manifests", manifests, "--seed", "7")
+    assert code == 0
+    assert "seed       7" in out
+    assert "power-loss with sync_threshold never" in out
+    assert "node-drain" in out
+    assert "needs 2 nodes" in out
+    assert list(tmp_path.iterdir()) == []  # it touches nothing
+    again = chroma_qualify("plan", "--manifests", manifests, "--seed", "7")[1]
+    assert again == out
+
+
+def test_plan_of_an_existing_cluster_says_what_is_unavailable(chroma_qualify, tmp_path):
+    _, out, _ = chroma_qualify("plan", "--manifests", str(tmp_path), "--existing", "--nodes", "3")
+    assert "no qualification.yaml: the strictest ones hold" in out
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert "unavailable" in lines["power-loss-1"]
+    assert "unavailable" in lines["node-drain"]
+    assert "append" in lines["pod-delete"]
+
+
+def test_plan_as_json_is_what_a_run_writes(chroma_qualify, tmp_path):
+    _, out, _ = chroma_qualify("plan", "--manifests", str(tmp_path), "--fault", "power-loss", "--power-losses", "3",
+                               "--format", "json")  # fmt: skip
+    plan = read_plan(json.loads(out))
+    assert [each.name for each in plan.experiments] == ["power-loss-1", "power-loss-2", "power-loss-3"]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--manifests", "/nowhere"), "/nowhere is not a directory"),
+        (("--fault", "meteor"), "there is no fault meteor; there are api-server-down"),
+        (("--power-losses", "0"), "--power-losses"),
+        (("--format", "xml"), "--format"),
+    ],
+)
+def test_a_wrong_plan_ends_with_2(chroma_qualify, tmp_path, args, words):
+    given = args if args[0] == "--manifests" else ("--manifests", str(tmp_path), *args)
+    code, _, err = chroma_qualify("plan", *given)
+    assert code == 2
+    assert words in err

@@ -44,6 +44,7 @@ class Experiment:
         restart: is the server restarted before the final reads?
         past_api_server: must the clients reach Chroma without the API server?
         nodes: that the cluster must have.
+        own_nodes: must they be ours, so that the fault can be made from them?
         seconds: usual duration on 2 cores.
     """
 
@@ -57,6 +58,7 @@ class Experiment:
     restart: bool = False
     past_api_server: bool = False
     nodes: int = 1
+    own_nodes: bool = True
     seconds: int = 15
 
     def as_json(self) -> dict[str, Any]:
@@ -67,6 +69,7 @@ class Experiment:
             "stress": self.stress.value,
             "hold_seconds": self.hold,
             "nodes": self.nodes,
+            "own_nodes": self.own_nodes,
             "expected_seconds": self.seconds,
             "collections": [
                 {
@@ -136,14 +139,14 @@ def _table(power_losses: int) -> Iterator[Experiment]:
         fault = by_name(fields.pop("fault", name))
         return Experiment(name, fault, stress, fields.pop("workloads", _REGISTER), seconds=seconds, **fields)
 
-    yield row("pod-delete", graceful, 15, quiet=_QUIET)
+    yield row("pod-delete", graceful, 15, quiet=_QUIET, own_nodes=False)
     yield row("process-kill", kill, 13, quiet=_QUIET, workloads=_CHURN)
-    yield row("rollout-restart", graceful, 15, quiet=_QUIET)
+    yield row("rollout-restart", graceful, 15, quiet=_QUIET, own_nodes=False)
     yield row("out-of-memory", kill, 13)
-    yield row("pod-kill", kill, 15, quiet=_QUIET, workloads=_CHURN)
+    yield row("pod-kill", kill, 15, quiet=_QUIET, workloads=_CHURN, own_nodes=False)
     yield row("process-stop", graceful, 15, hold=6.0)
     yield row("cpu-starvation", graceful, 20, hold=4.0, workloads=_READ)
-    yield row("scale-out", Stress.SCALED_OUT, 12, hold=2.0, workloads=_CHURN)
+    yield row("scale-out", Stress.SCALED_OUT, 12, hold=2.0, workloads=_CHURN, own_nodes=False)
     yield row("network-partition", graceful, 18, hold=4.0)
     yield row("network-loss", graceful, 15, hold=4.0, workloads=_READ)
     yield row("network-latency", graceful, 17, hold=3.0, workloads=_READ)
@@ -157,7 +160,7 @@ def _table(power_losses: int) -> Iterator[Experiment]:
         yield row(f"power-loss-{number}", Stress.POWER_LOSS, 25, fault="power-loss", workloads=_BULK)
     # Restarted, for that is the mitigation: what was acknowledged must be there then.
     yield row("volume-full", Stress.VOLUME_FULL, 50, hold=3.0, restart=True)
-    yield row("image-upgrade", graceful, 40, place=Place.OLDER, workloads=_READ)
+    yield row("image-upgrade", graceful, 40, place=Place.OLDER, workloads=_READ, own_nodes=False)
 
 
 # Rates that a server under the CPU limit of half a core keeps up with (280 adds of one record a second).

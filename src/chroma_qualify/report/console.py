@@ -6,6 +6,7 @@ is cut off.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
@@ -40,6 +41,8 @@ def print_summary(result: RunResult, run_dir: Path, file: TextIO, *, width: int 
         console.print(_scenario_table(result))
     if result.parts:
         console.print(_part_table(result))
+    if tested := _tested(result):
+        console.print(Text(f"durability tested: {tested}"))
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     console.print(Text(f"{versions}; images: {result.images}; seed {result.seed}"))
     console.print(Text(f"evidence: {run_dir}", overflow="ignore", no_wrap=True), soft_wrap=True)
@@ -93,6 +96,12 @@ def _part_table(result: RunResult) -> Table:
     for part in result.parts:
         table.add_row(part.name, f"{part.seconds:.1f}")
     return table
+
+
+def _tested(result: RunResult) -> str:
+    """Which ends of the server its data was held against, and how often."""
+    counted = Counter(str(each["stress"]) for each in result.experiments if each["ran"])
+    return ", ".join(f"{stress} ({number})" for stress, number in counted.items())
 
 
 def _measure(measure: Measure) -> str:

@@ -10,7 +10,8 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     """Lines of text.
 
     Args:
-        plan: with `manifests`, `seed`, `nodes`, `promises` and `experiments` as plan.json has them.
+        plan: with `manifests`, `seed`, `nodes`, `existing` (is the cluster somebody's, who only lends it?), `promises`
+            and `experiments` as plan.json has them.
     """
     lines = [
         f"candidate  {plan['manifests']}",
@@ -21,11 +22,11 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     ]
     total = 0
     for each in plan["experiments"]:
-        missing = each["nodes"] > plan["nodes"]
+        missing = _missing(each, plan)
         about = "not run" if missing else f"{each['expected_seconds']} s"
         total += 0 if missing else each["expected_seconds"]
         hold = f"{each['hold_seconds']:g} s" if each["hold_seconds"] else "-"
-        traffic = f"needs {each['nodes']} nodes" if missing else ", ".join(map(_traffic, each["collections"]))
+        traffic = missing or ", ".join(map(_traffic, each["collections"]))
         lines.append(f"{each['name']:<20} {each['stress']:<13} {hold:>7} {about:>6}  {traffic}")
     lines += [
         "",
@@ -34,6 +35,13 @@ def plan_text(plan: Mapping[str, Any]) -> str:
         f"All of it takes about {total // 60} min {total % 60:02} s, beside the cluster and the other scenarios.",
     ]
     return "\n".join(lines)
+
+
+def _missing(experiment: Mapping[str, Any], plan: Mapping[str, Any]) -> str:
+    """Why an experiment would not be run, or ""."""
+    if plan["existing"] and experiment["own_nodes"]:
+        return "unavailable: the nodes of an existing cluster cannot be entered"
+    return f"needs {experiment['nodes']} nodes" if experiment["nodes"] > plan["nodes"] else ""
 
 
 def _promises(promises: Mapping[str, Any] | None) -> list[str]:

@@ -141,13 +141,15 @@ class Traffic:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop, and wait until every lane has its last answer.
+        """Stop, and wait until every lane has its last answer; when interrupted (Ctrl-C), wait for none.
 
         Raises:
             BaseException: what ended a lane, unless something else is on its way.
         """
         self._ended = self._clock()
         self._stop.set()
+        if error is not None and not isinstance(error, Exception):
+            return  # they are daemons, and their calls stay open in the history
         for thread in self._threads:
             thread.join()
         if self._errors and error is None:

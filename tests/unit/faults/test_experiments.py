@@ -1,6 +1,7 @@
 """The table of experiments, and that what it writes into plan.json is what the judgement reads."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,3 +65,10 @@ def test_stress_by_name_is_that_of_the_table():
 def test_an_upgrade_goes_up_only(older, newer, why):
     told = no_upgrade(older, newer)
     assert told is None if why is None else why in told
+
+
+def test_the_plan_knows_what_needs_nodes_of_our_own():
+    """As the faults themselves say it of a cluster that has none."""
+    remote = SimpleNamespace(cluster=SimpleNamespace(nodes=()), candidate=SimpleNamespace(claim="data", hpa=None))
+    for each in experiments():
+        assert each.own_nodes == (each.fault.available(remote) is not None), each.name

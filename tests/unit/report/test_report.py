@@ -137,3 +137,28 @@ def test_a_cluster_in_the_sandbox_is_reached_through_it():
     told = how_to_reach(Path("k.yaml"), Path("kubectl"), sandboxed=True)
     assert told == "scripts/sandbox run --keep -- kubectl --kubeconfig k.yaml get pods --all-namespaces"
     assert not how_to_reach(Path("k"), Path("kubectl"), sandboxed=False).startswith("scripts")
+
+
+ACCEPTED = Finding("lost-index", Severity.ACCEPTED, "5 of 9 are lost; known upstream (x)", scenario="data::a")
+
+
+def test_an_accepted_risk_is_told_and_fails_nothing(tmp_path):
+    scenarios = (ScenarioResult("data::a", Outcome.PASS, 1.0),)
+    experiments = ({"stress": "power-loss", "ran": True}, {"stress": "graceful", "ran": False})
+    verdict, findings = judge([ACCEPTED], scenarios)
+    assert verdict is Verdict.PASS
+    passed = RunResult("id", verdict, findings, scenarios, (), {}, 7, "packages", experiments=experiments)
+    written = json.loads(write_verdict(passed, tmp_path).read_text())
+    assert (written["verdict"], written["findings"][0]["severity"]) == ("pass", "accepted")
+    suite = ET.parse(write_junit(passed, tmp_path)).getroot().find("testsuite")
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
+    assert "known upstream" in suite.find("testcase/system-out").text
+    told = io.StringIO()
+    print_summary(passed, tmp_path, told)
+    assert "accepted  lost-index" in told.getvalue()
+    assert "durability tested: power-loss (1)" in told.getvalue()
+
+
+@given(st.lists(st.sampled_from([FAIL, INFRA, UNKNOWN, ACCEPTED])))
+def test_an_accepted_risk_changes_no_verdict(findings):
+    assert combine(findings) is combine([each for each in findings if each is not ACCEPTED])
