@@ -21,7 +21,6 @@ from chroma_qualify.workload import client
 from chroma_qualify.workload.runner import Traffic
 
 MUST_BE_FOUND = {"lost-index", "diverged"}
-FOUND_WITHIN = 60.0  # s from the third replica to the verdict
 UP_WITHIN = 170.0  # s; metrics every 15 s, HPA every 15 s, a start
 
 
@@ -57,10 +56,6 @@ def test_writes_while_scaled_out(run, deploy, forward, report, writers_context, 
             "harness-blind",
             f"three servers on one volume were written to, and {', '.join(missing)} was not found",
             evidence="; ".join(finding.message for finding in result.findings) or "no finding at all",
-        )
-    if seconds > FOUND_WITHIN:
-        report.unknown(
-            "harness-slow", f"the verdict took {seconds:.0f} s from the third replica on, not {FOUND_WITHIN:.0f}"
         )
 
 
