@@ -22,7 +22,7 @@ from chroma_qualify.deployment.forward import open_forward
 from chroma_qualify.deployment.nodeway import NodeWay
 from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.deployment.volume import drop_volume, provide_volume
-from chroma_qualify.errors import CandidateError
+from chroma_qualify.errors import CandidateError, QualifyError
 from chroma_qualify.faults.base import the_server
 from chroma_qualify.faults.experiment import Context, Done, perform
 from chroma_qualify.faults.experiments import Experiment, Place
@@ -67,6 +67,7 @@ class Bench:
         self._context = context
         self._at: dict[Place, Deployed] = {}
         self._stacks: dict[Place, ExitStack] = {}
+        self._failed: dict[Place, QualifyError] = {}
         self._numbers = itertools.count(1)
 
     def close(self) -> None:
@@ -83,17 +84,26 @@ class Bench:
         """The deployment of that kind, ready; made when it is first asked for.
 
         Raises:
-            CandidateError: it does not get ready.
+            QualifyError: it does not get ready; the very same error each time, for it is not tried again.
         """
+        if place in self._failed:
+            raise self._failed[place]
         if place not in self._at:
             with ExitStack() as stack:
                 namespace = stack.enter_context(self._namespace(f"{place.value}-{next(self._numbers)}"))
-                self._at[place] = self._deploy(place, namespace, stack)
+                try:
+                    self._at[place] = self._deploy(place, namespace, stack)
+                except QualifyError as error:
+                    self._failed[place] = error
+                    self._evidence(namespace)
+                    raise
                 self._stacks[place] = stack.pop_all()
         return self._at[place]
 
     def why_not(self, experiment: Experiment) -> str | None:
-        """Why an experiment cannot be done here, or None; it is then also in faults.jsonl."""
+        """Why an experiment cannot be done here, or None; what the place lacks is then also in faults.jsonl."""
+        if never := self._candidates.why_not(self._candidates.load(), ""):
+            return never
         if experiment.place is Place.OLDER:
             reason = no_upgrade(older_chroma(), chroma_image(self._candidates.load()))
         else:
