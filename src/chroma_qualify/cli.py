@@ -16,11 +16,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from chroma_qualify.checks.promises import refuse_unknown_faults
 from chroma_qualify.cluster.kind import ClusterConfig, create_cluster, delete_cluster, kept_clusters, sweep
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.errors import QualifyError, UsageError
-from chroma_qualify.faults.experiments import POWER_LOSSES, experiments, plan_json
+from chroma_qualify.faults.experiments import POWER_LOSSES, experiments, fault_names, plan_json
 from chroma_qualify.rejudge import as_json, as_text, judge_run
 from chroma_qualify.report.console import how_to_reach
 from chroma_qualify.report.plan import plan_text
@@ -132,6 +133,7 @@ def plan(
     if fault and (unknown := sorted(set(fault) - known)):
         raise UsageError(f"there is no fault {unknown[0]}", remedy=f"there are {', '.join(sorted(known))}")
     promises = load_promises(manifests)
+    refuse_unknown_faults(promises, fault_names())
     document = {
         "manifests": str(manifests),
         "seed": secrets.randbits(31) if seed is None else seed,

@@ -107,7 +107,8 @@ def experiment_json(result: ExperimentResult) -> dict[str, object]:
 
 def as_text(judgement: Judgement) -> str:
     """The form for a person."""
-    lines = [f"verdict: {combine(judgement.findings).value}", *map(sentence, judgement.findings)]
+    idle = [f"not run: {each.experiment}: {each.reason}" for each in judgement.experiments if not each.ran]
+    lines = [f"verdict: {combine(judgement.findings).value}", *map(sentence, judgement.findings), *idle]
     return _printable("\n".join(lines) + "\n")
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, TypeVar
 
 from chroma_qualify.errors import UsageError
 
 FILE: Final = "qualification.yaml"
+_MOST_SECONDS: Final = 1e9
 _E = TypeVar("_E", bound=enum.StrEnum)
 
 
@@ -168,6 +169,18 @@ def from_json(document: object, where: str = FILE) -> Promises:
     return promises
 
 
+def refuse_unknown_faults(promises: Promises, known: Collection[str], where: str = FILE) -> None:
+    """What a misspelt name promises or accepts would silently not hold.
+
+    Raises:
+        UsageError: a fault is named that there is not.
+    """
+    named = [*promises.unavailable, *(risk.fault for risk in promises.risks)]
+    for fault in named:
+        if fault not in known and fault != "default":
+            raise UsageError(f"{where} names the fault {fault!r}", remedy=f"there are {', '.join(sorted(known))}")
+
+
 def stress_of(fault: str) -> Stress | None:
     """The stress that a fault of that name is, where the name alone says so."""
     return next((stress for stress in Stress if fault == stress.value or fault.startswith(f"{stress.value}-")), None)
@@ -243,6 +256,6 @@ def _bool(fields: Mapping[str, Any], name: str, where: str, *, default: bool | N
 
 
 def _seconds(value: object, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_SECONDS:
         raise UsageError(f"{where} must be a number of seconds")
     return float(value)

@@ -7,23 +7,24 @@ Called by `checks.run`. Pure.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from chroma_qualify.checks.plan import Experiment, RunPlan
 from chroma_qualify.checks.promises import FILE, Risk, Setting
 from chroma_qualify.findings import Finding, Severity
 
 
-def accept(findings: Sequence[Finding], plan: RunPlan, experiment: Experiment) -> list[Finding]:
+def accept(findings: Sequence[Finding], plan: RunPlan, experiment: Experiment, *, proven: bool = True) -> list[Finding]:
     """The findings of one experiment; those that an accepted risk covers become `accepted`.
 
     Args:
         findings: as the rules give them.
         plan: has the promises, and the day on which the run took place.
         experiment: whose findings they are.
+        proven: did its fault take effect, so that it can prove a mitigation?
     """
-    failing = {experiment.setting_of(each.collection) for each in findings if each.severity is Severity.FAIL}
-    tested = {collection.setting for collection in experiment.collections}
+    unclean = {experiment.setting_of(each.collection) for each in findings}  # undecided is not clean, either
+    clean = {collection.setting for collection in experiment.collections} - unclean if proven else set()
     weighed = []
     for finding in findings:
         setting = experiment.setting_of(finding.collection)
@@ -31,25 +32,25 @@ def accept(findings: Sequence[Finding], plan: RunPlan, experiment: Experiment) -
             weighed.append(finding)
             continue
         risk = next((r for r in plan.promises.risks if r.covers(finding.rule, experiment.fault, setting)), None)
+        if setting is not None and plan.promises.includes(experiment.stress, setting):
+            risk = None  # what is promised cannot be accepted as a risk
         if risk is None:
             weighed.append(_unaccepted(finding, plan, experiment, setting))
         elif _over(risk, plan):
             text = f"{finding.message}; the risk was accepted until {risk.expires.isoformat()}"
             weighed.append(dataclasses.replace(finding, message=text))
         else:
-            weighed.append(_accepted(finding, risk, tested - failing))
+            weighed.append(_accepted(finding, risk, clean))
     return weighed
 
 
-def risks_left(plan: RunPlan, ran: Iterable[str], met: Sequence[Finding]) -> list[Finding]:
+def risks_left(plan: RunPlan, met: Mapping[str, Sequence[Finding]]) -> list[Finding]:
     """Accepted risks that expired, or that no run of their fault met although every one should.
 
     Args:
         plan: of the run.
-        ran: names of the experiments whose fault was proven.
-        met: the findings that were accepted.
+        met: the accepted findings of each experiment whose fault was proven, by its name.
     """
-    names = set(ran)
     findings = []
     for risk in plan.promises.risks:
         if _over(risk, plan):
@@ -60,12 +61,11 @@ def risks_left(plan: RunPlan, ran: Iterable[str], met: Sequence[Finding]) -> lis
         tried = [
             each
             for each in plan.experiments
-            if each.name in names
+            if each.name in met
             and each.fault == risk.fault
             and (risk.setting is None or any(c.setting is risk.setting for c in each.collections))
         ]
-        mine = {collection.name for each in tried for collection in each.collections}
-        seen = any(finding.rule in risk.rules and finding.collection in mine for finding in met)
+        seen = any(finding.rule in risk.rules for each in tried for finding in met[each.name])
         if risk.certain and tried and not seen:
             text = f"the accepted risk {risk} was not met, although every run should meet it"
             remedy = f"if Chroma no longer has the defect, take it out of {FILE}; else the fault was too weak"

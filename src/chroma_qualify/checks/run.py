@@ -83,8 +83,12 @@ def judge_all(
 
 def left_risks(plan: RunPlan, results: Sequence[ExperimentResult]) -> list[Finding]:
     """Accepted risks that are over, or that no experiment met although every run should."""
-    met = [finding for result in results for finding in result.findings if finding.severity is Severity.ACCEPTED]
-    return risks_left(plan, [result.experiment for result in results if result.ran], met)
+    met = {
+        result.experiment: [finding for finding in result.findings if finding.severity is Severity.ACCEPTED]
+        for result in results
+        if result.ran
+    }
+    return risks_left(plan, met)
 
 
 def judge_experiment(
@@ -99,10 +103,10 @@ def judge_experiment(
         record: what happened to its fault; None: nothing is known of it.
         vectors: see `judge.judge`.
     """
-    if record is not None and record.unavailable:
-        return _result(experiment, ran=False, reason=record.unavailable)
     names = frozenset(collection.name for collection in experiment.collections)
     mine = history.only(names)
+    if record is not None and record.unavailable and not mine.operations:
+        return _result(experiment, ran=False, reason=record.unavailable)
     proof = _proof(experiment, record)
     if not mine.operations:
         message = f"experiment {experiment.name} left no history"
@@ -115,7 +119,7 @@ def judge_experiment(
     seen = outage(operations, record.begin) if record is not None and record.begin is not None else None
     if seen is not None:
         found += _availability(experiment, plan, seen)
-    weighed = accept(found, plan, experiment)
+    weighed = accept(found, plan, experiment, proven=not proof)
     if proof:  # what could not be decided follows from that
         weighed = [finding for finding in weighed if finding.severity is not Severity.UNKNOWN]
     result = _result(experiment, [*proof, *weighed], seen, ran=not proof, reason=proof[0].message if proof else "")

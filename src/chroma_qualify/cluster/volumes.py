@@ -109,7 +109,7 @@ class LoopVolume:
 
     def drop(self) -> None:
         """Unmount as soon as nobody uses it, and delete the backing file."""
-        self.shell('umount --lazy "$1" 2>/dev/null || true; rm -f "$2"')
+        self.shell('umount --lazy "$1" 2>/dev/null || true; rm -f "$2" "$2.crashed"')
 
 
 def create_volume(cluster: Cluster, node: Node, name: str, mebibytes: int) -> LoopVolume:

@@ -23,13 +23,16 @@ def load_promises(directory: Path) -> Promises:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return STRICTEST
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise UsageError(f"{path} is broken YAML{where}: {getattr(error, 'problem', None) or error}") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    return from_json(_plain(document), str(path))
+    try:
+        return from_json(_plain(document), str(path))
+    except RecursionError:
+        raise UsageError(f"{path} refers to itself") from None
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (anything can be in a YAML file)

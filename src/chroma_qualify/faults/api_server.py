@@ -45,13 +45,18 @@ class ApiServerDown:
     def inject(self, deployed: Deployed) -> Injected:
         """Refuse all connections to it."""
         before = the_server(deployed)
-        shell(deployed, _control_plane(deployed), _REFUSE)
+        try:
+            shell(deployed, _control_plane(deployed), _REFUSE)
+        except BaseException:  # interrupted, it may be done all the same
+            shell(deployed, _control_plane(deployed), _ALLOW)
+            raise
         return Injected(self.name, before, f"refuse every connection to port {_PORT} of the control plane")
 
     def prove(self, deployed: Deployed, injected: Injected) -> Proof:  # noqa: ARG002
         """It does not answer any more."""
         try:
             said = poll_for("the API server to be gone", lambda: _answer(deployed), _is_gone, PROOF_TIMEOUT)
+            poll_for("a connection to be refused", lambda: _refused(deployed), lambda number: number > 0, PROOF_TIMEOUT)
         except WaitTimeoutError as error:
             raise UndecidedError(f"no proof of the fault: {error.message}") from error
         return Proof("the API server is gone", said)
@@ -86,6 +91,12 @@ def _answer(deployed: Deployed) -> str:
     """`ok`, or what stands between, in kubectl's words."""
     done = deployed.cluster.run_kubectl("get", "--raw=/readyz", "--request-timeout=2s", check=False, timeout=30)
     return done.stdout.strip() if done.returncode == 0 else " ".join(done.stderr.split())
+
+
+def _refused(deployed: Deployed) -> int:
+    """Packets that the filter has answered with a reset."""
+    words = shell(deployed, _control_plane(deployed), f"nft list table inet {_TABLE}").split()
+    return sum(int(words[at + 1]) for at, word in enumerate(words) if word == "packets")
 
 
 def _is_gone(said: str) -> bool:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from chroma_qualify.deployment.apply import Deployed
-from chroma_qualify.errors import UndecidedError
+from chroma_qualify.errors import CandidateError, UndecidedError
 from chroma_qualify.faults.experiments import Experiment, floors
 from chroma_qualify.faults.pod_delete import PodDelete
-from chroma_qualify.faults.strike import Struck, strike
+from chroma_qualify.faults.strike import Struck, log_fault, strike
 from chroma_qualify.workload.final import FinalReads, final_reads
 from chroma_qualify.workload.history import Clock, Outcome, Phase
 from chroma_qualify.workload.recorder import Recorder
@@ -52,7 +52,9 @@ class Done:
     final: dict[str, FinalReads]
 
 
-def perform(experiment: Experiment, deployed: Deployed, connect: Connect, context: Context) -> Done:
+def perform(
+    experiment: Experiment, deployed: Deployed, connect: Connect, context: Context, connect_patiently: Connect
+) -> Done:
     """Do it.
 
     Args:
@@ -60,6 +62,7 @@ def perform(experiment: Experiment, deployed: Deployed, connect: Connect, contex
         deployed: with one ready server.
         connect: how clients reach it, also while it is struck.
         context: of the run; history and faults are written there.
+        connect_patiently: the same for the final reads, which outlast a restart of the server.
 
     Raises:
         UndecidedError: the fault has no proof, or the clients could not begin.
@@ -78,11 +81,8 @@ def perform(experiment: Experiment, deployed: Deployed, connect: Connect, contex
         traffic.enter(Phase.AFTER)
         wait_for_floors(experiment, traffic, context.recorder, Phase.AFTER)
     if experiment.restart:
-        again = PodDelete("restart", grace=0)  # in order it would wait for requests that hang
-        injected = again.inject(deployed)
-        again.prove(deployed, injected)
-        again.prove_undone(deployed, injected)
-    client = connect(FINAL_PATIENCE)
+        _restart(experiment, deployed, context, struck)
+    client = connect_patiently(FINAL_PATIENCE)
     final = {
         workload.collection: final_reads(
             Session(context.recorder, client, workload.collection), traffic.written(workload), near=_NEAR
@@ -90,6 +90,26 @@ def perform(experiment: Experiment, deployed: Deployed, connect: Connect, contex
         for workload in experiment.workloads
     }
     return Done(struck, final)
+
+
+def _restart(experiment: Experiment, deployed: Deployed, context: Context, struck: Struck) -> None:
+    """Restart the server; if it does not come back that is the experiment's end, also for who judges the files."""
+    again = PodDelete("restart", grace=0)  # in order it would wait for requests that hang
+    try:
+        injected = again.inject(deployed)
+        again.prove(deployed, injected)
+        again.prove_undone(deployed, injected)
+    except CandidateError as error:
+        log_fault(
+            context.run_dir,
+            experiment.name,
+            struck.fault,
+            begin=struck.begin,
+            asked="restart of the server after the fault",
+            error=error.message,
+            rule=error.rule,
+        )
+        raise
 
 
 def wait_for_floors(
@@ -111,8 +131,8 @@ def wait_for_floors(
         if recorder.ended(collection, phase, Outcome.OK) >= floor:
             return True
         failed = sum(recorder.ended(collection, phase, outcome) for outcome in (Outcome.FAIL, Outcome.INFO))
-        return phase is Phase.AFTER and time.monotonic() - began > _HOPELESS and failed >= max(2, floor / 2)
+        return phase is Phase.AFTER and time.monotonic() - began > _HOPELESS and failed >= max(4, floor / 2)
 
     recorder.wait(lambda: traffic.failed or all(enough(*each) for each in least.items()), timeout)
     if traffic.failed:
-        raise UndecidedError(f"a client of experiment {experiment.name} ended before its time")
+        raise traffic.error or UndecidedError(f"a client of experiment {experiment.name} ended before its time")

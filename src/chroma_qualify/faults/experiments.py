@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from chroma_qualify.checks.promises import Setting, Stress
-from chroma_qualify.faults import by_name
+from chroma_qualify.faults import FAULTS, by_name
 from chroma_qualify.faults.base import Fault
 from chroma_qualify.workload.history import Phase
-from chroma_qualify.workload.plans import Kind, Workload, both_settings
+from chroma_qualify.workload.plans import PRELOAD_BATCH, Kind, Workload, both_settings
 
 POWER_LOSSES = 2  # images of a crash in an ordinary run; the nightly takes 20
 _LANES = 8  # that an experiment may use; lane numbers, and so values, are an experiment's own
@@ -91,7 +91,8 @@ def setting_of(workload: Workload) -> Setting:
 def floors(workload: Workload) -> dict[Phase, int]:
     """Operations that a phase needs to count: acknowledged ones, while the fault lasts sent ones."""
     few = 2 if workload.kind is Kind.BULK else 8
-    return {Phase.BEFORE: few, Phase.DURING: 1, Phase.AFTER: few}
+    loaded = -(-workload.preload // PRELOAD_BATCH)  # before the traffic, but recorded as it is
+    return {Phase.BEFORE: loaded + few, Phase.DURING: 1, Phase.AFTER: few}
 
 
 def experiments(power_losses: int = POWER_LOSSES) -> tuple[Experiment, ...]:
@@ -101,6 +102,11 @@ def experiments(power_losses: int = POWER_LOSSES) -> tuple[Experiment, ...]:
     and again is held back by the kubelet, for longer each time.
     """
     return tuple(_numbered(_table(power_losses)))
+
+
+def fault_names() -> frozenset[str]:
+    """All that qualification.yaml may speak of."""
+    return frozenset((*(fault.name for fault in FAULTS), SCALED_OUT_WRITES))
 
 
 def plan_json(chosen: Iterable[Experiment]) -> list[dict[str, Any]]:

@@ -48,16 +48,23 @@ class NodeDrain:
     def inject(self, deployed: Deployed) -> Injected:
         """Drain the server's node."""
         before = the_server(deployed)
+        try:
+            self._drain(deployed, before.node)
+        except BaseException:  # half done, it must not keep the node from those who come next
+            deployed.cluster.run_kubectl("uncordon", before.node)
+            raise
+        return Injected(self.name, before, f"kubectl drain {before.node}")
+
+    def _drain(self, deployed: Deployed, node: str) -> None:
         deployed.cluster.run_kubectl(
             "drain",
-            before.node,
+            node,
             "--ignore-daemonsets",
             "--delete-emptydir-data",
             "--force",
             "--timeout=100s",
             timeout=120,
         )
-        return Injected(self.name, before, f"kubectl drain {before.node}")
 
     def prove(self, deployed: Deployed, injected: Injected) -> Proof:
         """The node takes no pods, and the server's pod was evicted."""

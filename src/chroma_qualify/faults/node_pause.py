@@ -27,7 +27,11 @@ class NodePause:
         """Freeze it."""
         before = the_server(deployed)
         node = node_of(deployed, before)
-        run(["docker", "pause", node.name])
+        try:
+            run(["docker", "pause", node.name])
+        except BaseException:  # interrupted, it may be frozen all the same
+            run(["docker", "unpause", node.name], check=False)
+            raise
         return Injected(self.name, before, f"docker pause {node.name}")
 
     def prove(self, deployed: Deployed, injected: Injected) -> Proof:  # noqa: ARG002

@@ -11,10 +11,19 @@ from __future__ import annotations
 
 import dataclasses
 
+from chroma_qualify.cluster.wait import WaitTimeoutError, poll_for
 from chroma_qualify.deployment.apply import Deployed, scale, wait_gone
 from chroma_qualify.deployment.volume import loop_volume
 from chroma_qualify.errors import UndecidedError
-from chroma_qualify.faults.base import Injected, Proof, ready_again, the_server
+from chroma_qualify.faults.base import (
+    PROOF_TIMEOUT,
+    Injected,
+    Proof,
+    ServerState,
+    ready_again,
+    server_states,
+    the_server,
+)
 from chroma_qualify.faults.processes import find_server
 
 _SYNCED, _UNSYNCED = ".chroma-qualify-synced", ".chroma-qualify-unsynced"
@@ -54,8 +63,14 @@ class PowerLoss:
         volume.shell(_WITNESSES)
         server.signal("STOP")
         try:
+            # Until every thread stands still: an fsync that is under way goes on in the kernel.
+            poll_for("the server to stand still", server.states, lambda states: states == {"T"}, PROOF_TIMEOUT)
             volume.shell(_COPY)
-            scale(deployed, 0)  # so that no container restarts on the old volume
+            scale(deployed, 0)
+            # Else the kubelet could start a container again on the old volume.
+            poll_for("the pod to be on its way out", lambda: server_states(deployed), _none, PROOF_TIMEOUT)
+        except WaitTimeoutError as error:
+            raise UndecidedError(f"the power could not be cut: {error.message}") from error
         finally:
             server.signal("KILL", check=False)
         wait_gone(deployed, before.pod, uid=before.uid)
@@ -80,3 +95,7 @@ class PowerLoss:
     def prove_undone(self, deployed: Deployed, injected: Injected) -> Proof:
         """A new server is ready on what was left."""
         return ready_again(deployed, injected)
+
+
+def _none(states: tuple[ServerState, ...]) -> bool:
+    return not states

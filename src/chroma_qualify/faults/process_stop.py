@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from chroma_qualify.cluster.wait import WaitTimeoutError, poll_for
 from chroma_qualify.deployment.apply import Deployed
 from chroma_qualify.errors import UndecidedError
-from chroma_qualify.faults.base import Injected, Proof, ready_now, the_server
+from chroma_qualify.faults.base import PROOF_TIMEOUT, Injected, Proof, ready_now, the_server
 from chroma_qualify.faults.processes import NO_NODES, find_server, shell
 
 
@@ -32,9 +33,11 @@ class ProcessStop:
 
     def prove(self, deployed: Deployed, injected: Injected) -> Proof:
         """The kernel says that it is stopped."""
-        state = find_server(deployed, injected.before).state()
-        if state != "T":
-            raise UndecidedError(f"the server was sent SIGSTOP and is not stopped: its state is {state or 'gone'}")
+        server = find_server(deployed, injected.before)
+        try:
+            poll_for("the server to stand still", server.states, lambda states: states == {"T"}, PROOF_TIMEOUT)
+        except WaitTimeoutError as error:
+            raise UndecidedError(f"no proof of the fault: {error.message}") from error
         return Proof("the server process stands still", f"state T of process {injected.mark}")
 
     def undo(self, deployed: Deployed, injected: Injected) -> None:
@@ -45,8 +48,7 @@ class ProcessStop:
     def prove_undone(self, deployed: Deployed, injected: Injected) -> Proof:
         """The server runs and is ready; whether it is another one is told."""
         state = ready_now(deployed, injected)
-        moving = find_server(deployed, state).state()
-        if moving == "T":
+        if "T" in find_server(deployed, state).states():
             raise UndecidedError("the server is still stopped")
         kept = state.container_id == injected.before.container_id
         return Proof(f"the server runs, {'the same process' if kept else 'restarted meanwhile'}", str(state))

@@ -57,10 +57,10 @@ class ServerProcess:
         """Send it a signal, e.g. `KILL`."""
         self.shell('kill -s "$1" "$2"', name, str(self.pid), check=check)
 
-    def state(self) -> str:
-        """The kernel's letter: `S` sleeping, `R` running, `T` stopped …; "" if it is gone (proc(5))."""
-        said = self.shell('cat "/proc/$1/stat" 2>/dev/null || true', str(self.pid))
-        return said.rpartition(")")[2].split()[0] if ")" in said else ""
+    def states(self) -> set[str]:
+        """The kernel's letter of each thread: `S` sleeping, `R` running, `T` stopped …; empty: it is gone (proc(5))."""
+        said = self.shell('cat /proc/"$1"/task/*/stat 2>/dev/null || true', str(self.pid))
+        return {line.rpartition(")")[2].split()[0] for line in said.splitlines() if ")" in line}
 
     def shell(self, script: str, *args: str, timeout: float = 60, check: bool = True) -> str:
         """Run a script of sh on its node; returns what it printed."""

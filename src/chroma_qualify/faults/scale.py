@@ -13,7 +13,7 @@ import kubernetes.client
 
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment.apply import Deployed, scale, wait_gone
-from chroma_qualify.errors import UndecidedError
+from chroma_qualify.errors import CandidateError, UndecidedError
 from chroma_qualify.faults.base import (
     PROOF_TIMEOUT,
     Injected,
@@ -24,6 +24,8 @@ from chroma_qualify.faults.base import (
     the_server,
     wait_for_server,
 )
+
+_BESIDE = "runs beside the first one"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +59,19 @@ class ScaleOutAndIn:
             except WaitTimeoutError as error:
                 raise UndecidedError(f"no proof of the fault: {error.message}") from error
         second = next(pod for pod in _others(pods, injected) if _settled(pod))
+        if "Insufficient" in _settled(second):
+            raise UndecidedError(f"the second pod waits for room on the node, not for the volume: {_settled(second)}")
+        if (
+            _BESIDE in _settled(second)
+            and deployed.candidate.claim
+            and deployed.candidate.deployment["kind"] != "StatefulSet"
+        ):
+            raise CandidateError(
+                "two-servers-on-one-volume",
+                "asked for two replicas, the cluster ran a second server on the same volume",
+                evidence=f"first: {injected.before}; second: pod {second.metadata.name} is ready",
+                remedy="claim the volume ReadWriteOncePod: then the scheduler keeps the second one waiting",
+            )
         return Proof("a second server was asked for", f"pod {second.metadata.name} {_settled(second)}")
 
     def undo(self, deployed: Deployed, injected: Injected) -> None:  # noqa: ARG002
@@ -86,5 +101,5 @@ def _settled(pod: Any) -> str:  # noqa: ANN401
         if condition.type == "PodScheduled" and condition.status == "False":
             return f"is held back: {condition.message or condition.reason}"
         if condition.type == "Ready" and condition.status == "True":
-            return "runs beside the first one"
+            return _BESIDE
     return ""

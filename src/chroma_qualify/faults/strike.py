@@ -57,7 +57,7 @@ def strike(
     """
     reason = fault.available(deployed)
     if reason is not None:
-        unavailable(fault, run_dir, experiment, reason)
+        _log(run_dir, deployed, fault.name, experiment, {"error": reason})
         raise UndecidedError(f"fault {fault.name} is not available: {reason}")
     begin = clock()
     entry: dict[str, object] = {"begin": begin}

@@ -16,7 +16,7 @@ import kubernetes.client
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment.apply import Deployed, scale
 from chroma_qualify.errors import UndecidedError
-from chroma_qualify.faults.base import Injected, ready_now, selector, the_server
+from chroma_qualify.faults.base import RECOVERY_TIMEOUT, selector, wait_for_server
 from chroma_qualify.faults.experiment import FINAL_PATIENCE, Context
 from chroma_qualify.faults.experiments import ROUNDS, SCALED_OUT_WRITES, SHARED
 from chroma_qualify.faults.pod_delete import PodDelete
@@ -84,7 +84,7 @@ def back_to_one(deployed: Deployed) -> None:
         except WaitTimeoutError as error:
             raise UndecidedError(error.message) from error
     restart = PodDelete("pod-delete")
-    ready_now(deployed, Injected(SCALED_OUT_WRITES, the_server(deployed), "scale in"))
+    wait_for_server(deployed, "the one server to be ready", lambda state: state.ready, RECOVERY_TIMEOUT)
     injected = restart.inject(deployed)
     restart.prove(deployed, injected)
     restart.prove_undone(deployed, injected)
@@ -128,8 +128,18 @@ def _writer(session: Session, records: Sequence[Record]) -> Callable[[], None]:
 
 
 def _all_at_once(calls: Sequence[Callable[[], None]]) -> None:
-    threads = [threading.Thread(target=call, daemon=True) for call in calls]
+    errors: list[BaseException] = []
+
+    def guarded(call: Callable[[], None]) -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 (raised again by the thread that waits)
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(call,), daemon=True) for call in calls]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    if errors:
+        raise errors[0]

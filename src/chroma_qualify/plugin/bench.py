@@ -22,13 +22,13 @@ from chroma_qualify.deployment.forward import open_forward
 from chroma_qualify.deployment.nodeway import NodeWay
 from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.deployment.volume import drop_volume, provide_volume
-from chroma_qualify.errors import CandidateError, QualifyError
+from chroma_qualify.errors import CandidateError, QualifyError, UndecidedError
 from chroma_qualify.faults.base import the_server
-from chroma_qualify.faults.experiment import Context, Done, perform
+from chroma_qualify.faults.experiment import FINAL_PATIENCE, Connect, Context, Done, perform
 from chroma_qualify.faults.experiments import Experiment, Place
 from chroma_qualify.faults.processes import find_server
 from chroma_qualify.faults.strike import unavailable
-from chroma_qualify.plugin.candidates import Candidates, chroma_image, with_chroma_version
+from chroma_qualify.plugin.candidates import Candidates, chroma_image, with_chroma_image
 from chroma_qualify.plugin.run import Run
 from chroma_qualify.rejudge import judge_recorded
 from chroma_qualify.workload.client import connect
@@ -78,7 +78,9 @@ class Bench:
     def abandon(self, place: Place) -> None:
         """Take a deployment away; the next experiment gets a new one."""
         self._at.pop(place, None)
-        self._stacks.pop(place, ExitStack()).close()
+        stack = self._stacks.pop(place, ExitStack())
+        if not self._run.options.keep:  # else it is there to be looked at
+            stack.close()
 
     def deployed(self, place: Place = Place.VOLUME) -> Deployed:
         """The deployment of that kind, ready; made when it is first asked for.
@@ -116,10 +118,8 @@ class Bench:
         """Do an experiment; on any failure its deployment is given up."""
         deployed = self.deployed(experiment.place)
         try:
-            with _way(experiment, deployed) as (host, port):
-                return perform(
-                    experiment, deployed, lambda patience: connect(host, port, timeout=patience), self._context
-                )
+            with _way(experiment, deployed) as quick, _way(experiment, deployed, patience=FINAL_PATIENCE) as patient:
+                return perform(experiment, deployed, _connect(quick), self._context, _connect(patient))
         except BaseException:
             self._run.say(f"{deployed.namespace}: {experiment.name} ended before its time, this deployment is given up")
             self._evidence(deployed.namespace)
@@ -138,7 +138,7 @@ class Bench:
         if place is Place.OLDER:
             image = older_chroma()
             load_images(self._cluster, (image,))
-            older = with_chroma_version(candidate.objects, candidate.container, image.rpartition(":")[2])
+            older = with_chroma_image(candidate.objects, candidate.container, image)
             objects = dataclasses.replace(candidate, objects=older)
         elif candidate.claim is not None and self._cluster.nodes:
             stack.callback(drop_volume, provide_volume(self._cluster, candidate, namespace))
@@ -146,6 +146,8 @@ class Bench:
             deployed = apply(self._cluster, objects, namespace)
             seconds = wait_ready(deployed)
         except CandidateError as error:
+            if place is Place.OLDER:  # it says nothing of the candidate
+                raise UndecidedError(f"the older Chroma did not get ready: {error.message}") from error
             self._candidates.not_ready(candidate, error)
             raise
         self._candidates.ready(candidate)
@@ -153,8 +155,12 @@ class Bench:
         return dataclasses.replace(deployed, candidate=candidate)
 
 
+def _connect(way: tuple[str, int]) -> Connect:
+    return lambda patience: connect(*way, timeout=patience)
+
+
 @contextlib.contextmanager
-def _way(experiment: Experiment, deployed: Deployed) -> Iterator[tuple[str, int]]:
+def _way(experiment: Experiment, deployed: Deployed, patience: float = _PATIENCE) -> Iterator[tuple[str, int]]:
     """Host and port by which the clients of an experiment reach Chroma."""
     candidate = deployed.candidate
     if experiment.past_api_server:
@@ -163,7 +169,7 @@ def _way(experiment: Experiment, deployed: Deployed) -> Iterator[tuple[str, int]
             yield way.host, way.port
         return
     with open_forward(
-        deployed.cluster, deployed.namespace, candidate.service, candidate.service_port, patience=_PATIENCE
+        deployed.cluster, deployed.namespace, candidate.service, candidate.service_port, patience=patience
     ) as forward:
         yield forward.host, forward.port
 

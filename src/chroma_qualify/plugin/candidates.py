@@ -9,12 +9,13 @@ import copy
 from collections.abc import Sequence
 from pathlib import Path
 
-from chroma_qualify.checks.promises import Promises
+from chroma_qualify.checks.promises import Promises, refuse_unknown_faults
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.deployment.render import load_candidate
 from chroma_qualify.errors import CandidateError, UsageError
+from chroma_qualify.faults.experiments import fault_names
 from chroma_qualify.plugin.options import Options
 
 # What is qualified where no --manifests is given, hence linted. `autoscaling` is not: it serves
@@ -63,7 +64,9 @@ class Candidates:
         Raises:
             UsageError: its qualification.yaml cannot be read.
         """
-        return load_promises(self._options.manifests or self._overlays / topology)
+        promises = load_promises(self._options.manifests or self._overlays / topology)
+        refuse_unknown_faults(promises, fault_names())
+        return promises
 
     def _kubectl(self) -> Path:
         options = self._options
@@ -87,6 +90,16 @@ class Candidates:
         """It did not get ready; if it never did, no later scenario waits for it again."""
         if candidate.digest not in self._was_ready:
             self._never_ready[candidate.digest] = error
+
+
+def with_chroma_image(objects: Sequence[KubeObject], container: str, image: str) -> tuple[KubeObject, ...]:
+    """The objects with another image in the containers of that name."""
+    changed = copy.deepcopy(list(objects))
+    for item in changed:
+        for spec in (item.get("spec") or {}).get("template", {}).get("spec", {}).get("containers", []):
+            if spec.get("name") == container:
+                spec["image"] = image
+    return tuple(changed)
 
 
 def with_chroma_version(objects: Sequence[KubeObject], container: str, version: str) -> tuple[KubeObject, ...]:

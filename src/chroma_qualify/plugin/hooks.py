@@ -136,7 +136,8 @@ def _start(session: pytest.Session, run: Run) -> None:
 def _planned(session: pytest.Session, run: Run) -> list[dict[str, Any]]:
     """What plan.json carries as `experiments`."""
     planned = plan_json(chosen_experiments(session.items))
-    if run.options.manifests and any("writers_context" in getattr(item, "fixturenames", ()) for item in session.items):
+    scales = run.options.manifests and session.config.stash[CANDIDATES].load().hpa is not None
+    if scales and any("writers_context" in getattr(item, "fixturenames", ()) for item in session.items):
         planned.append(scaled_out_writes(by_load=True))
     return planned
 

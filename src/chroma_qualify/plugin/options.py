@@ -94,6 +94,11 @@ def parse_options(config: pytest.Config) -> Options:
     images = str(config.getoption("images"))
     if images not in IMAGE_MODES:
         raise UsageError(f"--images {images} is none of {', '.join(IMAGE_MODES)}")
+    if manifests and config.getoption("repeat") != "1":
+        raise UsageError(
+            "--repeat cannot be used with --manifests: the writes of a candidate are in the run's one history",
+            remedy="run it as often as you like",
+        )
     name = config.getoption("cluster_name")
     return Options(
         manifests=manifests,

@@ -185,8 +185,7 @@ class Run:
         scenarios = tuple(state.result() for state in self._states.values())
         found = [finding for state in self._states.values() for finding in state.findings]
         ran = [scenario for scenario in scenarios if scenario.name != LINT]
-        if self._experiments:
-            found += left_risks(load_plan(self.directory), self._experiments)
+        found += left_risks(load_plan(self.directory), self._experiments)
         verdict, findings = judge([*found, *self._findings], ran)
         plan = self._plan
         self.result = RunResult(

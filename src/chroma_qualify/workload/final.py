@@ -80,12 +80,12 @@ def final_reads(
     count = ask(lambda: session.count(Phase.FINAL)).count
     store = ask(lambda: session.get(Phase.FINAL))
     stored = dict(store.values or ())
-    indexed, missed = _read_index(session, ask, stored, sorted({*stored, *written}))
+    indexed, missed, readable = _read_index(session, ask, stored, sorted({*stored, *written}))
     chance = random.Random(_SAMPLE_SEED)  # noqa: S311 (no secret)
     rest = sorted(set(stored) - missed)
     asked = [*sorted(missed)[:MOST_NEAR], *chance.sample(rest, min(near, len(rest)))]
     targets = [Record(id_, stored[id_]) for id_ in asked if stored[id_] >= 0]  # below: no value, so no embedding
-    if stored and not indexed and failed:
+    if stored and failed and not readable:
         del targets[_UNREADABLE:]  # it cannot be read at all: no need to be told for each record
     found = 0
     for record in targets:
@@ -103,11 +103,15 @@ def final_reads(
 
 def _read_index(
     session: Session, ask: Callable[[Callable[[], Answer]], Answer], stored: Mapping[str, int], ids: list[str]
-) -> tuple[set[str], set[str]]:
-    """Which ids the index gives when asked for exactly, and which of the stored ones it does not give.
+) -> tuple[set[str], set[str], bool]:
+    """Ask the index for every id exactly.
 
     The server fails a request for many as soon as one of them is lost, so of a damaged index nearly every request
-    fails. Then queries for many neighbours show most of what it holds, and the rest is asked for one by one.
+    fails. Then queries for many neighbours tell what it holds most of, so that requests for those succeed, and only
+    the rest has to be asked for one by one.
+
+    Returns:
+        Which ids it gave, which of the stored ones it did not give, and whether it could be read at all.
     """
     indexed: set[str] = set()
     failed: list[str] = []
@@ -118,19 +122,22 @@ def _read_index(
         else:
             failed.extend(part)
     seen = _cover(session, stored, [id_ for id_ in failed if id_ in stored])
+    for part in _parts([id_ for id_ in failed if id_ in seen], VECTOR_PAGE):
+        answer = ask(lambda part=part: session.get_vectors(Phase.FINAL, part))  # type: ignore[misc]
+        indexed.update(id_ for id_, _ in answer.values or ())
     rest = [id_ for id_ in failed if id_ not in seen]
     for number, part in enumerate(_parts(rest, VECTOR_PAGE)):
         if number >= _UNREADABLE and not indexed and not seen:
             break
         answer = ask(lambda part=part: session.get_vectors(Phase.FINAL, part))  # type: ignore[misc]
         indexed.update(id_ for id_, _ in answer.values or ())
-    missed = set(stored) - indexed - seen
+    missed = set(stored) - indexed
     if not failed and 0 < len(stored) <= MOST_K:  # of a damaged index such a query has been seen to end the server
         first = Record(*next(iter(stored.items())))
         whole = ask(lambda: session.query(Phase.FINAL, first, len(stored)))
         if whole.ok:  # else it tells nothing of any record
             missed |= set(stored) - {id_ for id_, _ in whole.values or ()}
-    return indexed, missed
+    return indexed, missed, bool(indexed or seen)
 
 
 def _cover(session: Session, stored: Mapping[str, int], wanted: list[str]) -> set[str]:

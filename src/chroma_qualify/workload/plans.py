@@ -19,6 +19,7 @@ from chroma_qualify.workload.records import Record
 
 _LANE_BITS, _COUNT_BITS = 12, 20  # of a value: 4096 lanes in a run, a million values in each
 MOST_LANES = 1 << (_LANE_BITS - 1)  # the other half of the numbers is for what is preloaded
+PRELOAD_BATCH = 500  # records of a request before the traffic starts
 NEVER_SYNC = 1_000_000  # a sync_threshold above every N: the index is never flushed, the log never purged
 
 

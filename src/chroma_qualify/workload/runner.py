@@ -23,13 +23,12 @@ from typing import Any, Self
 from chroma_qualify.errors import UsageError
 from chroma_qualify.workload import client as chroma_client
 from chroma_qualify.workload.history import Answer, Clock, Op, Outcome, Phase
-from chroma_qualify.workload.plans import Step, Workload, preload, steps
+from chroma_qualify.workload.plans import PRELOAD_BATCH, Step, Workload, preload, steps
 from chroma_qualify.workload.recorder import Recorder
 from chroma_qualify.workload.records import batches
 from chroma_qualify.workload.session import Session
 
 Connect = Callable[[], Any]  # gives a chromadb client, see workload.client.connect
-_PRELOAD_BATCH = 500
 _DURING_FLOOR = 0.1  # of the traffic due: while a fault lasts, waiting for it is no fault of the run
 
 
@@ -160,6 +159,11 @@ class Traffic:
         """Did a lane end by an error of ours; `with` raises it at its end."""
         return bool(self._errors)
 
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the first lane that ended before its time."""
+        return self._errors[0] if self._errors else None
+
     def enter(self, phase: Phase) -> None:
         """Operations sent from now on belong to this phase."""
         self._entered.append((phase, self._clock()))
@@ -184,7 +188,7 @@ class Traffic:
         due = int(workload.rate * seconds)
         name = workload.collection
         ok, fail, info = (self._recorder.ended(name, phase, outcome) for outcome in Outcome)
-        loaded = -(-workload.preload // _PRELOAD_BATCH) if phase is Phase.BEFORE else 0  # not traffic
+        loaded = -(-workload.preload // PRELOAD_BATCH) if phase is Phase.BEFORE else 0  # not traffic
         return PhaseTraffic(
             collection=name,
             phase=phase,
@@ -198,7 +202,7 @@ class Traffic:
         )
 
     def _load(self, workload: Workload, session: Session) -> None:
-        for part in batches(preload(workload, self._seed), _PRELOAD_BATCH):
+        for part in batches(preload(workload, self._seed), PRELOAD_BATCH):
             answer = session.add(part, Phase.BEFORE)
             if not answer.ok:
                 raise UsageError(f"cannot load the records of {workload.collection}: {answer.error}")
