@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from chroma_qualify.checks.plan import RunPlan, read_plan
 from chroma_qualify.checks.promises import STRICTEST, Promises
 from chroma_qualify.checks.run import ExperimentResult, left_risks
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.plugin.options import Options
-from chroma_qualify.rejudge import experiment_json, load_plan
+from chroma_qualify.rejudge import experiment_json
 from chroma_qualify.report.junit import write_junit
 from chroma_qualify.report.verdict import Measure, Outcome, Part, RunResult, ScenarioResult, judge, outcome_of
 from chroma_qualify.report.write import Plan, write_plan, write_verdict
@@ -79,6 +80,7 @@ class Run:
         self._experiments: list[ExperimentResult] = []
         self._states: dict[str, ScenarioState] = {}
         self._plan: Plan | None = None
+        self._judged = RunPlan()
         self._parts = list(_parts_before())
         self._findings: list[Finding] = []
         self._raised: list[BaseException] = []
@@ -116,6 +118,7 @@ class Run:
                 "chroma_version": options.chroma_version or "as the manifests say",
             },
         )
+        self._judged = read_plan(dataclasses.asdict(self._plan) | {"experiments": list(experiments)})
         write_plan(self._plan, self.directory)
         if self._in_runs:
             _point_latest(self.directory)
@@ -185,7 +188,7 @@ class Run:
         scenarios = tuple(state.result() for state in self._states.values())
         found = [finding for state in self._states.values() for finding in state.findings]
         ran = [scenario for scenario in scenarios if scenario.name != LINT]
-        found += left_risks(load_plan(self.directory), self._experiments)
+        found += left_risks(self._judged, self._experiments)
         verdict, findings = judge([*found, *self._findings], ran)
         plan = self._plan
         self.result = RunResult(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chroma_qualify.checks.plan import read_faults, read_plan
-from chroma_qualify.checks.promises import STRICTEST, Setting, Stress, from_json
+from chroma_qualify.checks.promises import STRICTEST, Setting, Stress, from_json, refuse_unknown_faults
 from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.errors import UsageError
 
@@ -82,6 +82,7 @@ def changed(path, value):
         (changed(["writes_while_scaled_out"], None), "writes_while_scaled_out must be true or false"),
         (changed(["stale_seconds"], -1), "stale_seconds must be a number"),
         (changed(["stale_seconds"], float("nan")), "stale_seconds must be a number"),
+        (changed(["stale_seconds"], 10**400), "stale_seconds must be a number"),
         (changed(["unavailable_seconds"], [1]), "unavailable_seconds must be an object"),
         (changed(["unavailable_seconds", "default"], "30"), r"unavailable_seconds\.default must be a number"),
         (changed(["accepted_risks"], {}), "accepted_risks must be a list"),
@@ -110,6 +111,22 @@ def test_a_broken_file_is_named(tmp_path, text, words):
     with pytest.raises(UsageError, match=words) as raised:
         load_promises(tmp_path)
     assert str(path) in raised.value.message
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]", "expires: 2027-06-31", "a: &a {b: *a}"])
+def test_what_yaml_stumbles_over_is_one_sentence(tmp_path, text):
+    (tmp_path / "qualification.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"qualification\.yaml"):
+        load_promises(tmp_path)
+
+
+def test_a_misspelt_fault_is_named():
+    known = {"power-loss", "node-restart"}
+    refuse_unknown_faults(from_json(GOOD), known)
+    with pytest.raises(UsageError, match="names the fault 'node_restart'"):
+        refuse_unknown_faults(from_json(GOOD | {"unavailable_seconds": {"node_restart": 90}}), known)
+    with pytest.raises(UsageError, match="names the fault 'power-los'"):
+        refuse_unknown_faults(from_json(GOOD | {"accepted_risks": [RISK | {"fault": "power-los"}]}), known)
 
 
 def test_a_date_may_be_one_of_yaml_s_own(tmp_path):

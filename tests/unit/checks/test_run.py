@@ -109,6 +109,39 @@ def test_what_is_neither_promised_nor_accepted_fails():
     assert "not promised, but no accepted risk" in finding.evidence
 
 
+def test_what_is_promised_cannot_be_accepted_as_a_risk():
+    """Whatever the fault is called: its stress says what is promised."""
+    document = GOOD | {"durability": {"default": "power-loss", "never": "power-loss"}}
+    promises = from_json(document | {"accepted_risks": [RISK | {"fault": "out-of-memory"}]})
+    run = Run(fault="out-of-memory", stress=Stress.PROCESS_KILL).loses_index("e.default").healthy("e.never", 100)
+    (finding,) = run.judge(promises).findings
+    assert (finding.rule, finding.severity) == ("lost-index", Severity.FAIL)
+
+
+def test_what_is_not_decided_proves_no_mitigation():
+    run = Run().loses_index("e.default")
+    for number, phase in enumerate(("before", "during", "after")):
+        run.add("e.never", phase, **{f"n{number}": number})
+    judgement = run.judge(accepting(RISK))
+    assert combine(judgement.findings) is Verdict.UNKNOWN
+    (accepted,) = [f for f in judgement.findings if f.severity is Severity.ACCEPTED]
+    assert "not proven in this run" in accepted.message
+
+
+def test_a_history_is_judged_whatever_faults_jsonl_says():
+    record = FaultRecord("e", "power-loss", None, None, None, unavailable="no volume of ours")
+    judgement = Run().loses_index("e.default").healthy("e.never", 100).judge(record=record)
+    assert "lost-index" in rules(judgement, Severity.FAIL)
+
+
+def test_a_certain_risk_of_time_is_met_by_time():
+    risk = RISK | {"rule": "unavailable-too-long", "fault": "pod-delete", "certain": True}
+    del risk["sync_threshold"]
+    promises = from_json(GOOD | {"unavailable_seconds": {"default": 0.0005}, "accepted_risks": [risk]})
+    run = Run(fault="pod-delete", stress=Stress.GRACEFUL).healthy("e.default").healthy("e.never", 100)
+    assert [(f.rule, f.severity) for f in run.judge(promises).findings] == [("unavailable-too-long", Severity.ACCEPTED)]
+
+
 def test_an_expired_risk_is_a_finding_and_covers_nothing():
     run = Run().loses_index("e.default").healthy("e.never", 100)
     after = run.judge(accepting(RISK), date=datetime.date(2027, 7, 1))
