@@ -116,7 +116,7 @@ def test_what_cannot_run_is_refused():
 
 
 def test_a_lane_that_runs_out_of_values_says_so():
-    values = plans._values(1, 1)
+    values = plans.lane_values(1, 1)
     for _ in range(1 << 20):
         next(values)
     with pytest.raises(UsageError, match="needs more"):
