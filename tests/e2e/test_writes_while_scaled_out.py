@@ -38,7 +38,7 @@ def test_writes_while_scaled_out(run, deploy, forward, report, writers_context, 
     writers.back_to_one(deployed)
     writers.log(context, begin, pods, proven, run.clock())
     for collection, values in {SHARED: written, **loaded}.items():
-        writers.read_finally(functools.partial(connect_to, way), values, context, collection)
+        writers.read_finally(deployed, functools.partial(connect_to, way), values, context, collection)
 
     result = judge_recorded(context.run_dir, SCALED_OUT_WRITES)
     seconds = (run.clock() - proven) / 1e9

@@ -12,10 +12,11 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from chroma_qualify.workload.history import Answer, Phase
+from chroma_qualify.workload.history import Answer, Outcome, Phase
 from chroma_qualify.workload.records import Record
 from chroma_qualify.workload.session import VECTOR_PAGE, Session
 
+BUDGET = 240.0  # seconds for all reads of a collection; what is not asked by then is `index-not-read`: unknown
 MOST_NEAR = 500  # missing records that are asked for by their own embedding, too
 COVER_K = 200  # neighbours per query where the index cannot be read by ids
 _UNREADABLE = 2  # reads that fail, each several times, before an index counts as one that cannot be read at all
@@ -64,19 +65,7 @@ def final_reads(
         tries: how often a failing read is asked; each try is in the history.
         pause: seconds between tries: "Failed to apply logs" has been seen on the first read after a kill only.
     """
-    failed: list[str] = []
-
-    def ask(read: Callable[[], Answer]) -> Answer:
-        for _ in range(tries - 1):
-            answer = read()
-            if answer.ok:
-                return answer
-            time.sleep(pause)
-        answer = read()
-        if not answer.ok:
-            failed.append(answer.error or "")
-        return answer
-
+    ask = _Reader(tries, pause, time.monotonic() + BUDGET)
     count = ask(lambda: session.count(Phase.FINAL)).count
     store = ask(lambda: session.get(Phase.FINAL))
     stored = dict(store.values or ())
@@ -85,7 +74,7 @@ def final_reads(
     rest = sorted(set(stored) - missed)
     asked = [*sorted(missed)[:MOST_NEAR], *chance.sample(rest, min(near, len(rest)))]
     targets = [Record(id_, stored[id_]) for id_ in asked if stored[id_] >= 0]  # below: no value, so no embedding
-    if stored and failed and not readable:
+    if stored and ask.failed and not readable:
         del targets[_UNREADABLE:]  # it cannot be read at all: no need to be told for each record
     found = 0
     for record in targets:
@@ -97,12 +86,37 @@ def final_reads(
         indexed=len(indexed),
         near_asked=len(targets),
         near_found=found,
-        failed=tuple(dict.fromkeys(failed)),
+        failed=tuple(dict.fromkeys(ask.failed)),
     )
 
 
+class _Reader:
+    """Asks until there is an answer, a few times; and no more at all once the time for all reads is up."""
+
+    def __init__(self, tries: int, pause: float, deadline: float) -> None:
+        self.failed: list[str] = []
+        self._tries = tries
+        self._pause = pause
+        self._deadline = deadline
+
+    def __call__(self, read: Callable[[], Answer], *, once: bool = False) -> Answer:
+        tries = 1 if once else self._tries
+        answer = Answer(Outcome.FAIL, error="not asked: the time for the final reads was up")
+        for number in range(tries):
+            if time.monotonic() > self._deadline:
+                break
+            answer = read()
+            if answer.ok:
+                return answer
+            if number < tries - 1:
+                time.sleep(self._pause)
+        if not once:
+            self.failed.append(answer.error or "")
+        return answer
+
+
 def _read_index(
-    session: Session, ask: Callable[[Callable[[], Answer]], Answer], stored: Mapping[str, int], ids: list[str]
+    session: Session, ask: _Reader, stored: Mapping[str, int], ids: list[str]
 ) -> tuple[set[str], set[str], bool]:
     """Ask the index for every id exactly.
 
@@ -116,12 +130,12 @@ def _read_index(
     indexed: set[str] = set()
     failed: list[str] = []
     for part in _parts(ids, VECTOR_PAGE):
-        answer = session.get_vectors(Phase.FINAL, part, split=False)
+        answer = ask(lambda part=part: session.get_vectors(Phase.FINAL, part, split=False), once=True)  # type: ignore[misc]
         if answer.ok:
             indexed.update(id_ for id_, _ in answer.values or ())
         else:
             failed.extend(part)
-    seen = _cover(session, stored, [id_ for id_ in failed if id_ in stored])
+    seen = _cover(session, ask, stored, [id_ for id_ in failed if id_ in stored])
     for part in _parts([id_ for id_ in failed if id_ in seen], VECTOR_PAGE):
         answer = ask(lambda part=part: session.get_vectors(Phase.FINAL, part))  # type: ignore[misc]
         indexed.update(id_ for id_, _ in answer.values or ())
@@ -140,14 +154,15 @@ def _read_index(
     return indexed, missed, bool(indexed or seen)
 
 
-def _cover(session: Session, stored: Mapping[str, int], wanted: list[str]) -> set[str]:
+def _cover(session: Session, ask: _Reader, stored: Mapping[str, int], wanted: list[str]) -> set[str]:
     """Which of the wanted ids are found by queries near those not found yet, as long as that brings many."""
     seen: set[str] = set()
     left = {id_: stored[id_] for id_ in wanted if stored[id_] >= 0}
     barren = 0
     while left and barren < 5:
         id_, value = next(iter(left.items()))
-        answer = session.query(Phase.FINAL, Record(id_, value), COVER_K)
+        near = Record(id_, value)
+        answer = ask(lambda near=near: session.query(Phase.FINAL, near, COVER_K), once=True)  # type: ignore[misc]
         found = {each for each, _ in answer.values or ()} & left.keys()
         barren = 0 if len(found) >= _LITTLE else barren + 1
         seen |= found
