@@ -118,8 +118,8 @@ def plan_json(chosen: Iterable[Experiment]) -> list[dict[str, Any]]:
 SCALED_OUT_WRITES = "scaled-out-writes"
 SHARED = f"{SCALED_OUT_WRITES}.shared"  # the collection that is written through each replica by itself
 ROUNDS = 20  # batches that each replica is given
-# What makes an autoscaler move.
-SCALING_LOAD = Workload(Kind.BULK, rate=1.0, lanes=4, first_lane=1900, scope=SCALED_OUT_WRITES)
+# What makes an autoscaler move: more than one server can take, so that it is at its CPU limit all the time.
+SCALING_LOAD = Workload(Kind.BULK, rate=3.0, lanes=6, first_lane=1900, scope=SCALED_OUT_WRITES)
 
 
 def scaled_out_writes(*, by_load: bool) -> dict[str, Any]:
