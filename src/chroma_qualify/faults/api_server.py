@@ -14,7 +14,7 @@ from chroma_qualify.cluster.wait import WaitTimeoutError, poll_for
 from chroma_qualify.deployment.apply import Deployed
 from chroma_qualify.errors import CandidateError, InfraError, UndecidedError
 from chroma_qualify.faults.base import PROOF_TIMEOUT, Injected, Proof, ready_now, the_server
-from chroma_qualify.faults.processes import shell
+from chroma_qualify.faults.processes import counted_packets, shell
 
 _PORT = 6443  # kind's, inside the node
 _TABLE = "chroma_qualify_api"
@@ -95,8 +95,7 @@ def _answer(deployed: Deployed) -> str:
 
 def _refused(deployed: Deployed) -> int:
     """Packets that the filter has answered with a reset."""
-    words = shell(deployed, _control_plane(deployed), f"nft list table inet {_TABLE}").split()
-    return sum(int(words[at + 1]) for at, word in enumerate(words) if word == "packets")
+    return counted_packets(shell(deployed, _control_plane(deployed), f"nft list table inet {_TABLE}"))
 
 
 def _is_gone(said: str) -> bool:

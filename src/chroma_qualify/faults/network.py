@@ -13,7 +13,7 @@ from chroma_qualify.cluster.wait import WaitTimeoutError, poll_for
 from chroma_qualify.deployment.apply import Deployed
 from chroma_qualify.errors import InfraError, UndecidedError
 from chroma_qualify.faults.base import PROOF_TIMEOUT, Injected, Proof, ready_now, the_server
-from chroma_qualify.faults.processes import NO_NODES, ServerProcess, find_server
+from chroma_qualify.faults.processes import NO_NODES, ServerProcess, counted_packets, find_server
 
 _TABLE = "chroma_qualify"
 _LOSS_PERCENT = 20  # of the packets, each way
@@ -153,8 +153,7 @@ def _take_out(deployed: Deployed, injected: Injected, script: str) -> None:
 
 
 def _dropped(server: ServerProcess) -> int:
-    words = server.in_network(_DROPPED).split()
-    return sum(int(words[at + 1]) for at, word in enumerate(words) if word == "packets")
+    return counted_packets(server.in_network(_DROPPED))
 
 
 def _held_back(server: ServerProcess) -> bool:

@@ -92,6 +92,12 @@ def find_server(deployed: Deployed, state: ServerState) -> ServerProcess:
     return ServerProcess(deployed, node, server_process(parse_processes(listed), state.container_id))
 
 
+def counted_packets(rules: str) -> int:
+    """The packets that nftables has counted, over all rules of a listing."""
+    words = rules.split()
+    return sum(int(words[at + 1]) for at, word in enumerate(words) if word == "packets")
+
+
 def node_of(deployed: Deployed, state: ServerState) -> Node:
     """The node that a pod runs on.
 

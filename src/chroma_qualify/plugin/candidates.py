@@ -6,7 +6,7 @@ Used by `hooks` (lint, before there is a cluster) and by `fixtures` (deploy).
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chroma_qualify.checks.promises import Promises, refuse_unknown_faults
@@ -94,24 +94,25 @@ class Candidates:
 
 def with_chroma_image(objects: Sequence[KubeObject], container: str, image: str) -> tuple[KubeObject, ...]:
     """The objects with another image in the containers of that name."""
-    changed = copy.deepcopy(list(objects))
-    for item in changed:
-        for spec in (item.get("spec") or {}).get("template", {}).get("spec", {}).get("containers", []):
-            if spec.get("name") == container:
-                spec["image"] = image
-    return tuple(changed)
+    return _with_images(objects, container, lambda _: image)
 
 
 def with_chroma_version(objects: Sequence[KubeObject], container: str, version: str) -> tuple[KubeObject, ...]:
     """The objects with another version of Chroma's image in the containers of that name."""
+
+    def renamed(image: str) -> str:
+        head, _, tail = image.partition("@")[0].rpartition("/")
+        return f"{head}{'/' if head else ''}{tail.partition(':')[0]}:{version}"
+
+    return _with_images(objects, container, renamed)
+
+
+def _with_images(objects: Sequence[KubeObject], container: str, rename: Callable[[str], str]) -> tuple[KubeObject, ...]:
     changed = copy.deepcopy(list(objects))
     for item in changed:
-        pod = (item.get("spec") or {}).get("template", {}).get("spec", {})
-        for spec in pod.get("containers", []):
+        for spec in (item.get("spec") or {}).get("template", {}).get("spec", {}).get("containers", []):
             if spec.get("name") == container:
-                repository = spec["image"].partition("@")[0]
-                head, _, tail = repository.rpartition("/")
-                spec["image"] = f"{head}{'/' if head else ''}{tail.partition(':')[0]}:{version}"
+                spec["image"] = rename(spec["image"])
     return tuple(changed)
 
 
