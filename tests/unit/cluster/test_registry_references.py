@@ -5,11 +5,12 @@ import pytest
 from chroma_qualify.cluster.images.catalog import load_catalog
 from chroma_qualify.cluster.images.ensure import (
     MIRROR_VARIABLE,
-    _loader_mark,
+    _mark,
     _node_image,
     pulled_as,
     registry_images,
 )
+from chroma_qualify.cluster.images.packages import LOADER
 
 
 @pytest.fixture(autouse=True)
@@ -48,5 +49,5 @@ def test_what_manifests_name_keeps_its_usual_name_under_a_mirror(monkeypatch):
 
 
 def test_the_loader_on_the_registrys_python_is_known_by_what_it_is_made_of():
-    assert _loader_mark(load_catalog()).startswith("docker.io/chroma-qualify/loader:registry-")
-    assert _loader_mark(load_catalog()) == _loader_mark(load_catalog())
+    assert _mark(LOADER, load_catalog()).startswith("docker.io/chroma-qualify/loader:registry-")
+    assert _mark(LOADER, load_catalog()) == _mark(LOADER, load_catalog())

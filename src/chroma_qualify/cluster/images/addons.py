@@ -1,7 +1,7 @@
 """Manifests of what a cluster needs beside Kubernetes, rendered once per definition.
 
 Cilium's come from its chart, metrics-server's from its module's kustomize base, the
-ServiceMonitor's definition from prometheus-operator's module: none is kept in this repository.
+definitions of Prometheus' kinds from prometheus-operator's module: none is kept in this repository.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _CILIUM_CRDS = (
     "v2/ciliumloadbalancerippools", "v2/ciliumnetworkpolicies", "v2/ciliumnodeconfigs", "v2/ciliumnodes",
     "v2alpha1/ciliuml2announcementpolicies", "v2alpha1/ciliumpodippools",
 )  # fmt: skip
+
+# What the operator must find to run a Prometheus; it looks after no other kind where the definition is missing.
+_PROMETHEUS_CRDS = ("prometheuses", "servicemonitors", "podmonitors", "probes", "prometheusrules", "scrapeconfigs")
 
 
 def addon_dir(catalog: Catalog) -> Path:
@@ -57,7 +60,7 @@ def render_addons(catalog: Catalog, say: Say) -> Path:
         crds = module_dir(catalog.go["prometheus-operator"], say) / "example/prometheus-operator-crd"
         definitions_of_cilium = cilium / "pkg/k8s/apis/cilium.io/client/crds"
         files = [definitions_of_cilium / f"{name}.yaml" for name in _CILIUM_CRDS]
-        files.append(crds / "monitoring.coreos.com_servicemonitors.yaml")
+        files += [crds / f"monitoring.coreos.com_{name}.yaml" for name in _PROMETHEUS_CRDS]
         (place / "crds.yaml").write_text("\n---\n".join(file.read_text() for file in files))
 
     return make(target, produce)

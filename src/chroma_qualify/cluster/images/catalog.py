@@ -45,6 +45,21 @@ class Layer:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class StaticImage:
+    """An image of one static program.
+
+    Attributes:
+        go: key of the Go module that the program comes from.
+        program: its name, and that of the stage of static/Dockerfile.
+        reference: of the published image that it stands for.
+    """
+
+    go: str
+    program: str
+    reference: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Catalog:
     """One choice of versions, and how everything in it is made."""
 
@@ -54,6 +69,7 @@ class Catalog:
     base: tuple[str, ...]
     layers: dict[str, Layer]
     go: dict[str, GoModule]
+    static: tuple[StaticImage, ...]
     etcd: str
     coredns: str
     pause: str
@@ -100,6 +116,7 @@ def load_catalog(kubernetes: str | None = None, chroma: str | None = None) -> Ca
             for name, table in raw["layers"].items()
         },
         go=modules,
+        static=tuple(_static_image(table, modules) for table in raw["static"]),
         etcd=cluster["etcd"],
         coredns=cluster["coredns"],
         pause=cluster["pause"],
@@ -128,6 +145,14 @@ def _go_module(root: Path, name: str, table: dict[str, object], kubernetes_direc
         names=tuple(names.items()) if isinstance(names, dict) else (),
         programs=tuple(_list(table, "programs")) or ("tool",),
     )
+
+
+def _static_image(table: dict[str, str], modules: dict[str, GoModule]) -> StaticImage:
+    version = modules[table["go"]].version
+    # Prometheus 3.15.1 is the Go module v0.315.1: a major version above 1 would change the module's path.
+    _, minor, patch = version.split(".")
+    release = f"{int(minor) // 100}.{int(minor) % 100}.{patch}"
+    return StaticImage(table["go"], table["program"], table["image"].format(version=version, release=release))
 
 
 def _list(table: dict[str, object], key: str) -> list[str]:

@@ -135,6 +135,15 @@ def find_kubectl(say: Say) -> Path:
         return build_programs(catalog.go["kubectl"], say) / "kubectl"
 
 
+def find_program(name: str, program: str, say: Say) -> Path:
+    """A Go program of the catalog for what needs no cluster, such as promtool; built now where it is not there."""
+    module = load_catalog().go[name]
+    if not program_dir(module).exists():
+        with build_lock(say):
+            build_programs(module, say)
+    return program_dir(module) / program
+
+
 def _what_is_there(kubernetes: str | None) -> Source:
     """What AUTO means by the node images that the engine has; AUTO if it has none."""
     try:
@@ -162,7 +171,7 @@ def _image_set(source: Source, catalog: Catalog, kubernetes: str | None) -> Imag
     kind = program_dir(catalog.go["kind"]) / "kind"
     if source is Source.REGISTRY:
         kubectl = program_dir(catalog.go["kubectl"]) / "kubectl"
-        load = (*registry_images(catalog), packages.LOADER)
+        load = (*registry_images(catalog), packages.LOADER, packages.TOOLS)
         return ImageSet(
             source, _node_image(catalog, kubernetes), load, addon_dir(catalog), kind, kubectl, older_chroma()
         )
@@ -190,6 +199,7 @@ def registry_images(catalog: Catalog) -> tuple[str, ...]:
         f"quay.io/cilium/cilium:v{cilium}",
         f"quay.io/cilium/operator-generic:v{cilium}",
         f"registry.k8s.io/metrics-server/metrics-server:v{catalog.go['metrics-server'].version}",
+        *(image.reference for image in catalog.static),
     )
 
 
@@ -207,9 +217,9 @@ def _fetch(wanted: ImageSet, catalog: Catalog, say: Say) -> None:
     # What the loader is built on elsewhere is Debian's Python; this one looks in another directory for packages.
     base = definitions() / "loader-base" / "Dockerfile"
     docker("build", "--quiet", "--build-arg", f"PYTHON={catalog.python}", "--tag", packages.BASE, "-", stdin=base)
-    loader = packages.loader_image(say)
-    build_image(packages.LOADER, loader.dockerfile, loader.context)
-    docker("tag", packages.LOADER, _loader_mark(catalog))
+    for image in (packages.loader_image(say), packages.tools_image(say)):
+        build_image(image.references[0], image.dockerfile, image.context)
+        docker("tag", image.references[0], _mark(image.references[0], catalog))
 
 
 def _pull(reference: str, say: Say) -> None:
@@ -239,10 +249,11 @@ def _is_pulled(reference: str) -> bool:
     return done.returncode == 0 and done.stdout.strip() != "0"
 
 
-def _loader_mark(catalog: Catalog) -> str:
-    """A second name of the loader image that was built on the registry's Python, with its definition's hash."""
-    parts: list[str | Path] = [catalog.python, definitions() / "loader", definitions() / "loader-base"]
-    return f"docker.io/chroma-qualify/loader:registry-{digest(parts)}"
+def _mark(reference: str, catalog: Catalog) -> str:
+    """A second name of an image of ours that was built on the registry's Python, with its definition's hash."""
+    root = definitions()
+    parts: list[str | Path] = [catalog.python, root / "loader", root / "loader-base", root / "tools"]
+    return f"{reference.rpartition(':')[0]}:registry-{digest(parts)}"
 
 
 def _missing(wanted: ImageSet, catalog: Catalog) -> list[str]:
@@ -252,7 +263,8 @@ def _missing(wanted: ImageSet, catalog: Catalog) -> list[str]:
     if wanted.source is not Source.REGISTRY:
         return missing + [reference for reference in (*wanted.load, wanted.older) if not image_id(reference)]
     missing += [reference for reference in (*registry_images(catalog), wanted.older) if not _is_pulled(reference)]
-    loader = image_id(packages.LOADER)
-    if loader is None or image_id(_loader_mark(catalog)) != loader:
-        missing.append(packages.LOADER)
+    for reference in (packages.LOADER, packages.TOOLS):
+        ours = image_id(reference)
+        if ours is None or image_id(_mark(reference, catalog)) != ours:
+            missing.append(reference)
     return missing

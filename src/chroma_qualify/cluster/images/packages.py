@@ -23,6 +23,7 @@ from chroma_qualify.errors import InfraError
 
 BASE = "chroma-qualify/debian:dev"
 LOADER = "docker.io/chroma-qualify/loader:dev"
+TOOLS = "docker.io/chroma-qualify/tools:dev"
 NODE = "chroma-qualify/node"
 KEPT_NODES = 3
 NEEDED_SPACE = 30 * 1024**3  # compiler output 11 GiB, downloads 4, userlands and images 6, the rest is room
@@ -42,7 +43,7 @@ def node_reference(catalog: Catalog) -> str:
     """The node image's name: its tag holds the hash of everything in it."""
     root = definitions()
     parts: list[str | Path] = [
-        root / name for name in ("static", "kube-proxy", "cilium", "node", "loader", "storage-helper")
+        root / name for name in ("static", "kube-proxy", "cilium", "node", "loader", "storage-helper", "tools")
     ]
     parts += [root / "chroma" / name for name in ("Dockerfile", "chroma", "config.yaml")]
     parts += [
@@ -52,6 +53,7 @@ def node_reference(catalog: Catalog) -> str:
     ]
     parts += [program_dir(module).name for name, module in catalog.go.items() if name not in _NO_PROGRAMS]
     # How it is put together is part of what it is.
+    parts += [image.reference for image in catalog.static]
     parts += [catalog.etcd, catalog.coredns, catalog.pause, Path(__file__), Path(node.__file__)]
     return f"docker.io/{NODE}:v{catalog.kubernetes}-{digest(parts)}"
 
@@ -92,7 +94,7 @@ def build_node(catalog: Catalog, say: Say) -> str:
     return reference
 
 
-_NO_PROGRAMS = {"prometheus-operator", "kubectl"}
+_NO_PROGRAMS = {"kubectl", "kube-score"}  # not of the node image
 
 
 def _images(catalog: Catalog, programs: Mapping[str, Path], layers: Mapping[str, Path], say: Say) -> list[Built]:
@@ -142,6 +144,8 @@ def _images(catalog: Catalog, programs: Mapping[str, Path], layers: Mapping[str,
         ),
         chroma_image(load_catalog(), say),
         loader_image(say),
+        tools_image(say),
+        *(static(image.program, programs[image.go], image.reference) for image in catalog.static),
         Built((helper,), root / "storage-helper/Dockerfile", {}),
     ]
 
@@ -177,6 +181,14 @@ def loader_image(say: Say) -> Built:
     tree = _site_packages("loader", root / "requirements.lock", say)
     programs = {path.name: path for path in sorted(root.glob("*.py"))}
     return Built((LOADER,), root / "Dockerfile", {"site-packages": tree, **programs})
+
+
+def tools_image(say: Say) -> Built:
+    """What the components under manifests/ run beside Chroma: backup, restore, canary, guard."""
+    root = definitions() / "tools"
+    tree = _site_packages("tools", root / "requirements.lock", say)
+    context = {"site-packages": tree, "chroma_tools": root / "chroma_tools"}
+    return Built((TOOLS,), root / "Dockerfile", context)
 
 
 def _site_packages(name: str, lock: Path, say: Say, *, dependencies: bool = True) -> Path:

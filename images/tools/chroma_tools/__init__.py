@@ -1,0 +1,1 @@
+"""What runs beside Chroma in a cluster: backup, restore, canary, guard. No part of the package chroma_qualify."""
