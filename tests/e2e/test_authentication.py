@@ -20,8 +20,10 @@ from pathlib import Path
 import chromadb.errors
 import httpx
 import intruder
+import kubernetes.client
 import pytest
 
+from chroma_qualify.cluster.wait import poll_for
 from chroma_qualify.deployment.access import Credentials, certificate_for
 from chroma_qualify.deployment.apply import Deployed, apply, ready_pods, wait_ready
 from chroma_qualify.deployment.forward import open_forward
@@ -295,36 +297,30 @@ class Writers:
         self.wait_until(lambda: self.writes >= enough)
 
     def wait_until(self, condition):
-        deadline = time.monotonic() + PATIENT
-        while not condition():
+        def seen():
             if self.running.done():
                 self.running.result()
-            if time.monotonic() > deadline:
-                raise UndecidedError("the writers do not get on", evidence=self.failures[:3])
-            time.sleep(0.02)
+            return condition()
+
+        poll_for("the writers to get on", seen, bool, PATIENT, 0.02)
 
 
 def set_token(deployed, **entries):
     """Change the Secret as its owner would, and wake the kubelet, which else looks once a minute."""
     name = deployed.candidate.access.token.secret
     with deployed.cluster.api_client() as api:
-        body = {"metadata": {"name": name}, "data": {k: base64.b64encode(v.encode()).decode() for k, v in entries.items()}}
-        core = inside.kubernetes.client.CoreV1Api(api)
-        held = core.read_namespaced_secret(name, deployed.namespace)
-        body["metadata"]["resourceVersion"] = held.metadata.resource_version
-        core.replace_namespaced_secret(name, deployed.namespace, body)
+        patch = {"data": None, "stringData": entries}
+        kubernetes.client.CoreV1Api(api).patch_namespaced_secret(name, deployed.namespace, patch)
     for pod in ready_pods(deployed):
         mark = f"chroma-qualify/token-changed={time.time_ns()}"
         deployed.cluster.run_kubectl("annotate", "pod", pod, "-n", deployed.namespace, "--overwrite", mark)
 
 
 def wait_for_status(way, credentials, status):
-    """Ask until the answer is that; the seconds it took. No watch tells of files in a pod."""
+    """Ask until the answer is that; the seconds it took."""
     began = time.monotonic()
-    while (seen := asks(way, credentials)) != status:
-        if time.monotonic() - began > CHANGED_WITHIN:
-            raise AssertionError(f"still {seen}, not {status}, {CHANGED_WITHIN:.0f} s after the Secret was changed")
-        time.sleep(0.05)
+    what = f"the proxy to answer {status} to a token, the Secret being changed"
+    poll_for(what, lambda: asks(way, credentials), lambda seen: seen == status, CHANGED_WITHIN, 0.05)
     return time.monotonic() - began
 
 
@@ -336,7 +332,7 @@ def test_a_slow_request_is_waited_for(door):
 def test_the_proxy_outlives_chroma(door, way, report):
     """A request that is half sent when the pod is deleted is finished, and answered, through the proxy."""
     deployed, body = door.deployed, json.dumps({"name": "sent-while-stopping"}).encode()
-    old = the_server(deployed)
+    the_server(deployed)
     connection = connects(way, door.credentials)()
     connection.putrequest("POST", "/api/v2/tenants")
     headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **door.credentials.headers}
@@ -348,22 +344,40 @@ def test_the_proxy_outlives_chroma(door, way, report):
     with pytest.raises(TimeoutError):  # it has the request and waits for the rest
         connection.sock.recv(1)
     connection.sock.settimeout(PATIENT)
-    began = time.monotonic()
-    injected = by_name("pod-delete").inject(deployed)
-    wait_until_refused(deployed, old.pod, door.credentials)
+    with to_pod(deployed, HEARTBEAT_PORT) as to_probes:
+        asker = intruder.Asker(connects(to_probes, Credentials()))
+        assert asker.ask("GET", intruder.HEARTBEAT, []) == 200
+        began = time.monotonic()
+        injected = by_name("pod-delete").inject(deployed)
+        # On the connection that is open: Chroma takes no new one when it has heard SIGTERM, and the proxy says so.
+        poll_for("Chroma to stop", lambda: asker.ask("GET", intruder.HEARTBEAT, []), lambda said: said != 200, PATIENT)
+        assert asker.ask("GET", intruder.HEARTBEAT, []) == 502, "the proxy has ended before Chroma"
+        asker.close()
     connection.send(body[1:])
     assert connection.getresponse().status == 200
-    report.measure("answered after SIGTERM", time.monotonic() - began, "s")
+    report.measure("answered after the pod's SIGTERM", time.monotonic() - began, "s")
+    connection.close()
     ready_again(deployed, injected)
     assert asks(way, door.credentials) == 200
 
 
-def wait_until_refused(deployed, pod, credentials):
-    """Until Chroma has heard SIGTERM: then it takes no new connection, and the proxy says 502 for it."""
-    server = by_name("pod-delete")  # noqa: F841
-    deadline = time.monotonic() + PATIENT
-    while time.monotonic() < deadline:
-        found = deployed.cluster.get_json("pod", pod, "-n", deployed.namespace)
-        if found["metadata"].get("deletionTimestamp"):
-            return
-        time.sleep(0.1)
+def test_no_token_in_any_log(door, way, run_dir):
+    """Neither in a container's log nor in an event, an object or the run's own files; what is logged is found there."""
+    deployed, mark = door.deployed, f"/marked-{secrets.token_hex(8)}"
+    assert asks(way, Credentials("x" * 32, door.credentials.ca), mark) == 401
+    assert asks(way, door.credentials, mark) == 404
+    namespace = ("-n", deployed.namespace)
+    kubectl = deployed.cluster.run_kubectl
+    selector = deployed.candidate.label_selector
+    logs = kubectl("logs", *namespace, "-l", selector, "--all-containers", "--prefix", "--tail=-1").stdout
+    assert logs.count(mark) == 2, "the control failed: one request that was refused and one that Chroma was asked"
+    kinds = "pods,deployments,replicasets,configmaps,services,networkpolicies,events,endpointslices"
+    objects = kubectl("get", *namespace, kinds, "-o", "yaml").stdout
+    files = "".join(
+        path.read_text(errors="replace") for path in run_dir.rglob("*") if path.is_file() and path.suffix != ".pem"
+    )
+    assert mark in files, "the control failed: the run keeps the logs of all containers"
+    for place, text in {"a log": logs, "an object": objects, "the run directory": files}.items():
+        for token in door.tokens:
+            for form in (token, base64.b64encode(token.encode()).decode()):
+                assert form not in text, f"a token stands in {place}"
