@@ -9,6 +9,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 import kubernetes.client
 import kubernetes.config
 import urllib3
+import yaml
 
 from chroma_qualify.deployment.objects import KubeObject
 from chroma_qualify.doctor.look import chroma_pods, claims_of, quantity
@@ -28,9 +30,7 @@ _TIMEOUT = (10.0, 60.0)  # s, to connect and to read
 _WIDTH = 4  # requests at a time
 _LOG_LINES = 20_000  # with its request log on, Chroma writes about two a second for the probes alone
 _MONITORING = ("monitoring.coreos.com", "v1")
-_UNFOUND = (
-    "pods", "deployments", "statefulsets",
-)  # fmt: skip # without one of them it cannot be told where Chroma is
+_UNFOUND = ("pods", "deployments", "statefulsets")  # without one of them it cannot be told where Chroma is
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ def open_client(kubeconfig: Path | None, context: str | None) -> kubernetes.clie
         return kubernetes.config.new_client_from_config(
             config_file=str(kubeconfig) if kubeconfig else None, context=context
         )
-    except kubernetes.config.ConfigException as error:
-        said = " ".join(str(error).split())
+    except (kubernetes.config.ConfigException, yaml.YAMLError, OSError, TypeError, AttributeError) as error:
+        said = " ".join(str(error).split())[:300]
         if kubeconfig is not None or context is not None:
             raise UsageError(f"the kubeconfig cannot be used: {said}") from error
         with contextlib.suppress(kubernetes.config.ConfigException):
@@ -77,6 +77,7 @@ def collect(api: kubernetes.client.ApiClient, namespace: str) -> Snapshot:
         UsageError: there is no such namespace.
         InfraError: the cluster does not answer, refuses the credentials, or lets us see neither pods nor workloads.
     """
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # else it tells of each retry before we can say a sentence
     gaps: list[Gap] = []
     try:
         _check_namespace(api, namespace)

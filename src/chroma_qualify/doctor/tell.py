@@ -70,11 +70,11 @@ def as_text(report: Report) -> str:
     """For a person; ends with a line break."""
     namespace = report.patient.snapshot.namespace
     if not report.patient.servers:
-        lines = [
+        nothing = (
             f"namespace {namespace}: no Chroma here: no Deployment, StatefulSet, DaemonSet or Pod runs a Chroma image, "
             "the `chroma` command, or is probed at its heartbeat"
-        ]
-        return "\n".join([*lines, *_gaps(report)]) + "\n"
+        )
+        return "\n".join([nothing, *_gaps(report)]) + "\n"
     lines = [
         f"{server.workload.reference} in namespace {namespace}: {len(server.ready)} of {server.wanted} ready"
         for server in report.patient.servers
