@@ -196,6 +196,7 @@ def _logs(
                         container=str(container.get("name")),
                         previous=previous,
                         tail_lines=_LOG_LINES,
+                        timestamps=True,
                         _preload_content=False,
                         _request_timeout=_TIMEOUT,
                     )
@@ -302,7 +303,15 @@ def _volumes(stats: Mapping[str, Any]) -> Iterator[VolumeUse]:
         if "pvcRef" in volume and isinstance(capacity, int) and capacity > 0:
             numbers = [int(volume.get(key) or 0) for key in ("usedBytes", "availableBytes", "inodesFree", "inodes")]
             used, available, inodes_free, inodes = numbers
-            yield VolumeUse(str(at(volume, "pvcRef", "name")), used, available, capacity, inodes_free, inodes)
+            yield VolumeUse(
+                str(at(volume, "pvcRef", "name")),
+                used,
+                available,
+                capacity,
+                inodes_free,
+                inodes,
+                str(volume.get("time") or ""),
+            )
 
 
 def _read(call: Callable[..., Any], **arguments: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Gap:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Log:
-    """The end of a container's log; `previous`: of the container that ran before the present one."""
+    """The end of a container's log, a time (RFC 3339) before each line; `previous`: of the container before this one."""
 
     pod: str
     container: str
@@ -37,7 +37,11 @@ class Log:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class VolumeUse:
-    """How full a claim's volume is, as the kubelet measures it; bytes, and files and directories (inodes)."""
+    """How full a claim's volume is, as the kubelet measured it (about every minute); bytes, and inodes.
+
+    Attributes:
+        time: when it was measured, RFC 3339, or "".
+    """
 
     claim: str
     used: int
@@ -45,6 +49,7 @@ class VolumeUse:
     capacity: int
     inodes_free: int
     inodes: int
+    time: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

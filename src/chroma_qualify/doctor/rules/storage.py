@@ -7,7 +7,7 @@ process, or hangs. So a server that was full must be restarted before anything e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from chroma_qualify.doctor.diagnosis import Diagnosis, Issue
 from chroma_qualify.doctor.look import Patient, Server
@@ -47,7 +47,7 @@ def storage(patient: Patient) -> Iterator[Diagnosis]:
                     f"before it is: {_GROW}",
                 )
         if not full:
-            yield from _logged(server, measured=any(patient.volume(claim) for claim in server.claims))
+            yield from _logged(server, [use for claim in server.claims if (use := patient.volume(claim))])
 
 
 def _share(use: VolumeUse) -> float:
@@ -61,8 +61,8 @@ def _of_volume(rule: str, message: str, use: VolumeUse, remedy: str) -> Diagnosi
     return Diagnosis(Issue.STORAGE, rule, message, evidence, remedy, f"PersistentVolumeClaim/{use.claim}")
 
 
-def _logged(server: Server, *, measured: bool) -> Iterator[Diagnosis]:
-    """What a log says of a volume of which the kubelet does not, or which has room again.
+def _logged(server: Server, uses: Sequence[VolumeUse]) -> Iterator[Diagnosis]:
+    """What a log says of a volume of which the kubelet does not, or not yet, or which has room again.
 
     The log of the process before counts only while the present one is not ready: a restart is the remedy.
     """
@@ -74,7 +74,7 @@ def _logged(server: Server, *, measured: bool) -> Iterator[Diagnosis]:
             continue
         claims = ", ".join(server.claims) or "its volume"
         look = f"kubectl exec {name_of(pod)} -c {server.container.get('name')} -- df -h {_path(server)}"
-        if measured:
+        if any(use.time > found.partition(" ")[0] for use in uses):  # both are RFC 3339, in UTC
             message = f"the volume of {claims} was full, and pod {name_of(pod)} has not been restarted since"
             rule, remedy = "volume-was-full", restart
         else:
