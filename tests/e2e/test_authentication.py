@@ -57,6 +57,7 @@ pytestmark = pytest.mark.beside
 OVERLAYS = Path(__file__).parents[1] / "overlays"
 HEARTBEAT_PORT = 8002
 REFUSED_WITHIN = 120.0  # s; a mount is tried again after 2, 4, 8 … s
+EMPTY_TOKEN = "the proxy does not start: the key token of the Secret chromadb-token is empty"
 
 
 @pytest.fixture(scope="module")
@@ -203,12 +204,14 @@ def test_broken_variants_are_found(door, report):
         with open_forward(deployed.cluster, deployed.namespace, f"pod/{name}", port) as to_site:
             return look(connects(to_site, Credentials()))
 
-    holes = functools.partial(intruder.holes, token=door.token)
-    assert found(broken_doors.WHOLE, holes) == [], "the control, the check as it is"
+    def first_hole(connect):
+        return next(intruder.holes(connect, door.token), None)
+
+    assert found(broken_doors.WHOLE, first_hole) is None, "the control, the check as it is"
     assert found(broken_doors.WHOLE, functools.partial(intruder.shut_out, token=door.token)) == []
-    assert found(broken_doors.EMPTY, holes) == [], "the control, the check as it is with an empty token"
+    assert found(broken_doors.EMPTY, first_hole) is None, "the control, the check as it is with an empty token"
     assert found(HEARTBEAT_PORT, intruder.heartbeat_holes) == [], "the control, the heartbeat's port as it is"
-    missed = [wrong for wrong in broken_doors.CHECKS if not found(broken_doors.port_of(wrong), holes)]
+    missed = [wrong for wrong in broken_doors.CHECKS if not found(broken_doors.port_of(wrong), first_hole)]
     if not found(broken_doors.HEARTBEAT, intruder.heartbeat_holes):
         missed.append("the heartbeat's port passes everything on")
     if deployed.cluster.nodes and not reached_from_node(deployed, pods[name].status.pod_ip, broken_doors.STUB):
@@ -218,8 +221,8 @@ def test_broken_variants_are_found(door, report):
     report.measure("broken variants found", len(broken_doors.CHECKS) + 1 + bool(deployed.cluster.nodes))
 
 
-def test_no_secret_and_bad_tokens(run, cluster, namespace, report):
-    """Without its Secret the pod waits and says for what; with a bad token the proxy does not start, and says why."""
+def test_no_secret_and_an_empty_token(run, cluster, namespace, report):
+    """Without its Secret the pod waits and says for what; with an empty token the proxy does not start, and says why."""
     if run.options.manifests:
         pytest.skip("it tries Secrets of its own, not the candidate's")
     candidate = in_namespace(load_candidate(OVERLAYS / "auth", cluster.kubectl), namespace)
@@ -229,25 +232,22 @@ def test_no_secret_and_bad_tokens(run, cluster, namespace, report):
         wait_ready(deployed, REFUSED_WITHIN)
     assert missing.value.rule == "secret-missing"
     report.measure("a missing Secret named after", time.monotonic() - began, "s")
-    for what, (token, said) in broken_doors.BAD_TOKENS.items():
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "chromadb-token", "namespace": namespace}}
-        inside.apply(cluster, [{**secret, "stringData": {"token": token}}])
-        cluster.run_kubectl("delete", "pods", "--all", "-n", namespace, "--wait=false")
-        began = time.monotonic()
-        heard = poll_for(
-            f"the proxy to refuse a token that is {what}",
-            lambda: (
-                cluster.run_kubectl(
-                    "logs", "-n", namespace, deployed.candidate.name, "-c", "proxy-check", check=False
-                ).stdout
-            ),
-            lambda heard, said=said: said in heard,
-            REFUSED_WITHIN,
-            1.0,
-        )
-        assert "the proxy does not start" in heard
-        assert not ready_pods(deployed)
-        report.measure(f"a token that is {what} refused after", time.monotonic() - began, "s")
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "chromadb-token", "namespace": namespace}}
+    inside.apply(cluster, [{**secret, "stringData": {"token": ""}}])
+    cluster.run_kubectl(
+        "delete", "pods", "--all", "-n", namespace, "--wait=false"
+    )  # else the mount is tried again later
+    log = ("logs", "-n", namespace, deployed.candidate.name, "-c", "proxy-check")
+    began = time.monotonic()
+    poll_for(
+        "the proxy to refuse an empty token",
+        lambda: cluster.run_kubectl(*log, check=False).stdout,
+        lambda said: EMPTY_TOKEN in said,
+        REFUSED_WITHIN,
+        1.0,
+    )
+    report.measure("an empty token refused after", time.monotonic() - began, "s")
+    assert not ready_pods(deployed)
 
 
 def test_a_slow_request_is_waited_for(door):
