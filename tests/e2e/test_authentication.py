@@ -222,7 +222,7 @@ def test_broken_variants_are_found(door, report):
 
 
 def test_no_secret_and_an_empty_token(run, cluster, namespace, report):
-    """Without its Secret the pod waits and says for what; with an empty token the proxy does not start, and says why."""
+    """Without its Secret the pod waits and says for what; with an empty token nothing starts, and the log says why."""
     if run.options.manifests:
         pytest.skip("it tries Secrets of its own, not the candidate's")
     candidate = in_namespace(load_candidate(OVERLAYS / "auth", cluster.kubectl), namespace)
