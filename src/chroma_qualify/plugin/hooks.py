@@ -19,7 +19,7 @@ from chroma_qualify.checks.promises import STRICTEST
 from chroma_qualify.errors import InfraError, QualifyError, UsageError
 from chroma_qualify.faults.experiments import Experiment, experiments, plan_json, scaled_out_writes
 from chroma_qualify.findings import Finding, Severity
-from chroma_qualify.lint import lint_objects
+from chroma_qualify.lint import lint_objects, schema_invalid
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
 from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
@@ -125,7 +125,7 @@ def _start(session: pytest.Session, run: Run) -> None:
     run.say(f"run {run.id}: {len(session.items)} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
     if candidate is not None:
         begin = time.monotonic()
-        findings = lint_objects(candidate.objects)
+        findings = [*lint_objects(candidate.objects), *schema_invalid(candidate.objects, candidates.schemas())]
         run.add_lint(findings, time.monotonic() - begin)
         for finding in findings:
             run.say(f"lint: {finding.severity.value}: {finding.rule}: {finding.message}")
