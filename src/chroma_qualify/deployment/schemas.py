@@ -61,9 +61,8 @@ class ClusterSchemas:
     def _built_in(self, api_version: str, kind: str) -> Schema | None:
         if not re.fullmatch(r"[A-Za-z0-9]+", kind) or not re.fullmatch(r"[a-z0-9./-]+", api_version):
             return None
-        name = (
-            f"{kind.lower()}-{api_version.replace(_group(api_version) + '/', _group(api_version).split('.')[0] + '-')}"
-        )
+        group, _, version = api_version.rpartition("/")
+        name = "-".join(part for part in (kind.lower(), group.partition(".")[0], version) if part)
         try:
             contents = schema_contents(f"{_directory(self.version)}/{name}.json", self.version)
         except FileNotFoundError:

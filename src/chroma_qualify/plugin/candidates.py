@@ -5,18 +5,20 @@ Used by `hooks` (lint, before there is a cluster) and by `fixtures` (deploy).
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chroma_qualify.checks.promises import Promises, refuse_unknown_faults
-from chroma_qualify.cluster.images.ensure import ImageSet, Source, find_images
+from chroma_qualify.cluster.images.addons import addon_dir
+from chroma_qualify.cluster.images.catalog import load_catalog
+from chroma_qualify.cluster.images.ensure import Source, find_images
+from chroma_qualify.cluster.lease import cluster_dir
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.deployment.render import load_candidate
 from chroma_qualify.deployment.schemas import ClusterSchemas
-from chroma_qualify.errors import CandidateError, QualifyError, UsageError
+from chroma_qualify.errors import CandidateError, UsageError
 from chroma_qualify.faults.experiments import fault_names
 from chroma_qualify.plugin.options import Options
 
@@ -72,17 +74,20 @@ class Candidates:
 
     def schemas(self) -> ClusterSchemas:
         """The kinds that the cluster will have; those of the add-ons' definitions only where they are rendered."""
-        definitions = None
-        with contextlib.suppress(QualifyError):
-            definitions = self._images().addons / "crds.yaml"
-        return ClusterSchemas(self._options.k8s_version, definitions)
+        version = self._options.k8s_version
+        try:
+            definitions = addon_dir(load_catalog(version or None)) / "crds.yaml"
+        except UsageError:  # a version that only a registry can have
+            definitions = addon_dir(load_catalog()) / "crds.yaml"
+        return ClusterSchemas(version, definitions)
 
     def _kubectl(self) -> Path:
-        return self._options.kubectl or self._images().kubectl
-
-    def _images(self) -> ImageSet:
         options = self._options
-        return find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None)
+        if options.kubectl:
+            return options.kubectl
+        if options.use_cluster:
+            return (cluster_dir(options.use_cluster) / "kubectl").resolve()
+        return find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None).kubectl
 
     def why_not(self, candidate: Candidate, topology: str) -> str:
         """Why a scenario for this topology cannot run on this candidate, or ""."""
