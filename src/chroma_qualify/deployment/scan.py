@@ -1,4 +1,4 @@
-"""Hold manifests against a policy scanner, kube-score, and its findings against the exceptions that we give reasons for.
+"""Hold manifests against a policy scanner, kube-score, and its findings against exceptions, each with a reason.
 
 Run by scenarios, over every overlay that is shipped. An exception that nothing needs any more is a finding as well: it
 would hide the next thing of that name.

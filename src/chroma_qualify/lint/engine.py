@@ -14,6 +14,7 @@ from chroma_qualify.lint.rules.autoscaling import hpa_without_request
 from chroma_qualify.lint.rules.disruption import pdb_blocks_drain
 from chroma_qualify.lint.rules.probes import probe_v1_api
 from chroma_qualify.lint.rules.scraping import scrape_not_metrics
+from chroma_qualify.lint.rules.services import unreachable
 from chroma_qualify.lint.rules.settings import ignored_setting
 from chroma_qualify.lint.rules.tmp import no_writable_tmp
 from chroma_qualify.lint.rules.volumes import two_servers_one_volume
@@ -29,6 +30,7 @@ RULES: Mapping[str, Rule] = {
     "no-writable-tmp": no_writable_tmp,
     "ignored-setting": ignored_setting,
     "pdb-blocks-drain": pdb_blocks_drain,
+    "unreachable": unreachable,
 }
 
 
