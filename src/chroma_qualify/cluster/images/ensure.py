@@ -45,6 +45,7 @@ class ImageSet:
         kind: the kind program.
         kubectl: the kubectl program.
         older: an image of an earlier Chroma in the engine, to upgrade from; loaded by who needs it.
+        scanner: the program kube-score, which judges manifests.
     """
 
     source: Source
@@ -54,6 +55,7 @@ class ImageSet:
     kind: Path
     kubectl: Path
     older: str
+    scanner: Path
 
 
 OLDER_CHROMA = "1.4.1"  # the last one before the newest migrations of the database (17 to 18)
@@ -90,7 +92,8 @@ def ensure_images(source: Source, kubernetes: str | None, chroma: str | None, sa
                 packages.build_chroma(catalog, say)
             if not image_id(wanted.older):
                 packages.build_chroma(load_catalog(chroma=OLDER_CHROMA), say)
-        build_programs(catalog.go["kind"], say)
+        for name in ("kind", "kube-score"):
+            build_programs(catalog.go[name], say)
         # kubectl renders them; where the rest of Kubernetes comes in a node image, do not compile it for that.
         alone = {"kubernetes": catalog.go["kubectl"]} if source is Source.REGISTRY else {}
         render_addons(dataclasses.replace(catalog, go=catalog.go | alone), say)
@@ -169,16 +172,17 @@ def _registry_answers(kubernetes: str | None, say: Say) -> bool:
 
 def _image_set(source: Source, catalog: Catalog, kubernetes: str | None) -> ImageSet:
     kind = program_dir(catalog.go["kind"]) / "kind"
+    scanner = program_dir(catalog.go["kube-score"]) / "kube-score"
     if source is Source.REGISTRY:
         kubectl = program_dir(catalog.go["kubectl"]) / "kubectl"
         load = (*registry_images(catalog), packages.LOADER, packages.TOOLS)
-        return ImageSet(
-            source, _node_image(catalog, kubernetes), load, addon_dir(catalog), kind, kubectl, older_chroma()
-        )
+        node = _node_image(catalog, kubernetes)
+        return ImageSet(source, node, load, addon_dir(catalog), kind, kubectl, older_chroma(), scanner)
     kubectl = program_dir(catalog.go["kubernetes"]) / "kubectl"
     # The node image holds the default Chroma; another one is loaded beside it.
     load = () if catalog.chroma == load_catalog().chroma else (catalog.chroma_reference,)
-    return ImageSet(source, packages.node_reference(catalog), load, addon_dir(catalog), kind, kubectl, older_chroma())
+    node = packages.node_reference(catalog)
+    return ImageSet(source, node, load, addon_dir(catalog), kind, kubectl, older_chroma(), scanner)
 
 
 def _node_image(catalog: Catalog, kubernetes: str | None) -> str:
@@ -257,7 +261,7 @@ def _mark(reference: str, catalog: Catalog) -> str:
 
 
 def _missing(wanted: ImageSet, catalog: Catalog) -> list[str]:
-    missing = [str(path) for path in (wanted.kind, wanted.kubectl, wanted.addons) if not path.exists()]
+    missing = [str(path) for path in (wanted.kind, wanted.kubectl, wanted.scanner, wanted.addons) if not path.exists()]
     if not image_id(wanted.node):
         missing.append(wanted.node)
     if wanted.source is not Source.REGISTRY:
