@@ -58,7 +58,9 @@ class Candidates:
             candidate = load_candidate(directory, self._kubectl())
             if self._options.chroma_version:
                 objects = with_chroma_version(candidate.objects, candidate.container, self._options.chroma_version)
-                candidate = Candidate.from_objects(objects, directory, kubectl=candidate.kubectl)
+                candidate = Candidate.from_objects(
+                    objects, directory, kubectl=candidate.kubectl, access=candidate.access
+                )
             self._loaded[directory] = candidate
         return self._loaded[directory]
 

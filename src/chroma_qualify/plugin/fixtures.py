@@ -260,7 +260,7 @@ def chroma(forward: Callable[[Deployed], Forward]) -> Callable[..., Any]:
 
     def client(deployed: Deployed, **options: Any) -> Any:  # noqa: ANN401 (chromadb's own type)
         way = forward(deployed)
-        return connect(way.host, way.port, **options)
+        return connect(way.host, way.port, **{"credentials": deployed.credentials, **options})
 
     return client
 
