@@ -73,7 +73,7 @@ class ClusterSchemas:
 
     def _defined(self, api_version: str, kind: str) -> Schema | None:
         for text in _documents(self._definitions):
-            if re.search(rf"^ +kind: {re.escape(kind)}$", text, re.MULTILINE):
+            if re.search(rf'^ +"?kind"?: "?{re.escape(kind)}"?,?$', text, re.MULTILINE):  # YAML, or JSON as YAML
                 schema = crd_schemas([yaml.load(text, Loader=_LOADER)]).get((api_version, kind))  # noqa: S506 (safe)
                 if schema is not None:
                     return _validator(schema, referencing.Registry())

@@ -33,7 +33,7 @@ def modest(candidate: Candidate) -> Candidate:
         else item
         for item in candidate.objects
     ]
-    changed = Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl)
+    changed = Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl, access=candidate.access)
     return dataclasses.replace(changed, digest=candidate.digest)
 
 
