@@ -127,8 +127,11 @@ def with_chroma_version(objects: Sequence[KubeObject], container: str, version: 
 def _with_images(objects: Sequence[KubeObject], container: str, rename: Callable[[str], str]) -> tuple[KubeObject, ...]:
     changed = copy.deepcopy(list(objects))
     for item in changed:
-        for spec in (item.get("spec") or {}).get("template", {}).get("spec", {}).get("containers", []):
-            if spec.get("name") == container:
+        pod = (item.get("spec") or {}).get("template", {}).get("spec", {})
+        images = {spec.get("image") for spec in pod.get("containers") or () if spec.get("name") == container}
+        # What is done before in the same image goes along: the nodes have one version of it.
+        for spec in [*(pod.get("containers") or ()), *(pod.get("initContainers") or ())]:
+            if spec.get("name") == container or (images and spec.get("image") in images):
                 spec["image"] = rename(spec["image"])
     return tuple(changed)
 
