@@ -14,7 +14,6 @@ GUARD_LOG     what the image said while it made that (/guard/log)
 """
 
 import dataclasses
-import json
 import os
 import sqlite3
 import sys
@@ -29,6 +28,10 @@ UNDECIDED = "guard undecided"
 RELEASES = {16: "Chroma 1.0 to 1.2", 17: "Chroma 1.3 and 1.4", 18: "Chroma 1.5"}
 # What Chroma 1.5 added: tables for lists as metadata values. Older servers with all the others never look at them.
 LISTS = ("metadb", 6)
+_LOGGED_LIST = """
+    SELECT 1 FROM embeddings_queue, json_each(embeddings_queue.metadata) AS value
+    WHERE embeddings_queue.metadata LIKE '%[%' AND value.type = 'array' LIMIT 1
+"""
 RESTORE = "restore a backup that was taken before the migration"
 
 
@@ -86,10 +89,7 @@ class Database:
         tables = {name for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "embedding_metadata_array" in tables and self.rows("SELECT 1 FROM embedding_metadata_array LIMIT 1"):
             return True
-        if "embeddings_queue" not in tables:
-            return False
-        logged = self.rows("SELECT metadata FROM embeddings_queue WHERE metadata LIKE '%[%'")
-        return any(isinstance(value, list) for (text,) in logged for value in json.loads(text).values())
+        return "embeddings_queue" in tables and bool(self.rows(_LOGGED_LIST))
 
 
 def decide(data: Database, fresh: Database) -> Decision:
