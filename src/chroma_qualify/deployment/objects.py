@@ -16,6 +16,8 @@ from typing import Any
 import yaml
 
 from chroma_qualify.errors import UsageError
+from chroma_qualify.lint.objects import CHROMA_PORT, Workload
+from chroma_qualify.lint.rules.services import meant_for
 
 KubeObject = Mapping[str, Any]
 
@@ -64,7 +66,7 @@ class Candidate:
         """Find Chroma among the objects.
 
         Raises:
-            UsageError: there is no Chroma workload, or no Service leads to it.
+            UsageError: there is no Chroma workload, or no Service that could be meant for it.
         """
         workload, container = _chroma_of(objects, directory)
         service, service_port, container_port = _service_of(objects, workload, container)
@@ -168,6 +170,14 @@ def _service_of(objects: Sequence[KubeObject], workload: KubeObject, container: 
             if target is not None:
                 likely = (2 if target in ports.values() else 0) + (0 if headless else 1)
                 found.append((likely, service["metadata"]["name"], port["port"], target))
+    meant = meant_for(list(of_kind(objects, "Service")), Workload(workload, workload["spec"]["template"]))
+    if not found and meant:  # the linter refuses it by rule `unreachable`, and so does `apply.wait_ready`
+        target = next(iter(ports.values()), CHROMA_PORT)
+        return (
+            meant[0]["metadata"]["name"],
+            next((p["port"] for p in meant[0]["spec"].get("ports") or ()), target),
+            target,
+        )
     if not found:
         name = workload["metadata"]["name"]
         raise UsageError(

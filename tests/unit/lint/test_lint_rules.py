@@ -534,6 +534,10 @@ def test_every_rule_speaks_its_own_name():
         service(),
         monitor(port="web"),
     ]
+    astray = merge(
+        service(), {"spec": {"selector": {"tier": "web"}}}
+    )  # a Service cannot be scraped and be astray at once
     for name, rule in RULES.items():
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
-        assert {finding.rule for finding in rule(spoilt)} == {name}
+        objects = [workload(), astray] if name == "unreachable" else spoilt
+        assert {finding.rule for finding in rule(objects)} == {name}
