@@ -18,6 +18,7 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 DATABASE = "chroma.sqlite3"
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -55,7 +56,7 @@ class Database:
         self.exists = self._path.exists() and self._path.stat().st_size > 0
         self._immutable = False
 
-    def rows(self, query: str) -> list[tuple]:
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Rows of a query.
 
         After a crash SQLite would first have to roll back what was being written, which a reader must not: then the
@@ -70,7 +71,7 @@ class Database:
         self._immutable = True
         return self.rows(query)
 
-    def _ask(self, query: str) -> list[tuple]:
+    def _ask(self, query: str) -> list[tuple[Any, ...]]:
         mode = "mode=ro&immutable=1" if self._immutable else "mode=ro"
         connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?{mode}", uri=True, timeout=LOCK_SECONDS)
         try:
@@ -110,7 +111,9 @@ def decide(data: Database, fresh: Database) -> Decision:
         return Decision(True, f"nothing to migrate: the database has {_told(have)}, as this image has")
     if known - have == {LISTS}:
         back = f"going back works until a list is stored as a metadata value; after that, {RESTORE}"
-        return Decision(True, f"migration: this start migrates the database from {_told(have)} to {_told(known)}; {back}")
+        return Decision(
+            True, f"migration: this start migrates the database from {_told(have)} to {_told(known)}; {back}"
+        )
     return Decision(
         True,
         f"one-way migration: this start migrates the database from {_told(have)} to {_told(known)}; "

@@ -96,7 +96,7 @@ class Candidates:
 
 
 def with_chroma_image(objects: Sequence[KubeObject], container: str, image: str) -> tuple[KubeObject, ...]:
-    """The objects with another image in the containers of that name."""
+    """The objects with another image in the containers of that name, and in init containers of theirs."""
     return _with_images(objects, container, lambda _: image)
 
 
@@ -111,10 +111,14 @@ def with_chroma_version(objects: Sequence[KubeObject], container: str, version: 
 
 
 def _with_images(objects: Sequence[KubeObject], container: str, rename: Callable[[str], str]) -> tuple[KubeObject, ...]:
+    """As kustomize's `images:` does it: init containers of the same image, such as a guard's, follow."""
     changed = copy.deepcopy(list(objects))
     for item in changed:
-        for spec in (item.get("spec") or {}).get("template", {}).get("spec", {}).get("containers", []):
-            if spec.get("name") == container:
+        pod = (item.get("spec") or {}).get("template", {}).get("spec", {})
+        every = [*(pod.get("initContainers") or ()), *(pod.get("containers") or ())]
+        images = {spec["image"] for spec in pod.get("containers") or () if spec.get("name") == container}
+        for spec in every:
+            if spec.get("image") in images:
                 spec["image"] = rename(spec["image"])
     return tuple(changed)
 
