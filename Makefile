@@ -49,6 +49,7 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy src
+	.venv/bin/mypy images/tools/chroma_tools
 	.venv/bin/mypy scripts/sandbox
 	.venv/bin/mypy scripts/bench-forward
 	.venv/bin/mypy scripts/bench-checks

@@ -89,6 +89,8 @@ def create_cluster(config: ClusterConfig, say: Say) -> Cluster:
     name = config.name or f"{PREFIX}{secrets.token_hex(3)}"
     if _containers(name):
         raise InfraError(f"a cluster named {name} is there already", remedy="`make down`, or another --cluster-name")
+    for other in kept_clusters():
+        say(f"cluster {other.name} was kept and slows this run; `make down` ends it")
     take_lease(name, kept=config.keep)
     try:
         return _create(name, config, images, say)

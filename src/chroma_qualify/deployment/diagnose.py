@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from chroma_qualify.deployment import causes
 from chroma_qualify.deployment.causes import PROBE, State, about, one_line, pod_ready, statuses, unready
+from chroma_qualify.deployment.migrations import guard_refusals
 from chroma_qualify.errors import CandidateError, InfraError
 
 
@@ -32,6 +33,7 @@ def certain_failure(state: State) -> CandidateError | None:
         *causes.image_pulls(state),
         *causes.pending_claims(state),
         *causes.missing_configuration(state),
+        *guard_refusals(state),
         *causes.oom_kills(state, causes.unready(state)),
         *causes.crash_loops(state),
         *causes.refused_probes(state),

@@ -110,7 +110,7 @@ class Candidates:
 
 
 def with_chroma_image(objects: Sequence[KubeObject], container: str, image: str) -> tuple[KubeObject, ...]:
-    """The objects with another image in the containers of that name."""
+    """The objects with another image in the containers of that name, and in init containers of theirs."""
     return _with_images(objects, container, lambda _: image)
 
 
@@ -125,6 +125,7 @@ def with_chroma_version(objects: Sequence[KubeObject], container: str, version: 
 
 
 def _with_images(objects: Sequence[KubeObject], container: str, rename: Callable[[str], str]) -> tuple[KubeObject, ...]:
+    """As kustomize's `images:` does it: init containers of the same image, such as a guard's, follow."""
     changed = copy.deepcopy(list(objects))
     for item in changed:
         pod = (item.get("spec") or {}).get("template", {}).get("spec", {})
