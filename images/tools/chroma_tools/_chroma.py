@@ -83,6 +83,10 @@ class Records:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __getitem__(self, rows: slice) -> Records:
+        columns = (self.metadatas[rows], self.documents[rows], self.uris[rows])
+        return Records(self.ids[rows], self.vectors[rows], *columns)
+
     @classmethod
     def none(cls) -> Records:
         return cls([], np.empty((0, 0), np.float32), [], [], [])
