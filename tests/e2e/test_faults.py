@@ -44,7 +44,10 @@ def test_fault(experiment, bench, report, values):
         raise
     report.measure("fault proven", done.struck.proof_seconds, "s")
     report.measure("server ready", done.struck.ready_seconds, "s")
-    read_quiet(bench.deployed(experiment.place), ledger, report)
+    if ledger:
+        read_quiet(bench.deployed(experiment.place), ledger, report)
+    if experiment.spoils:
+        bench.abandon(experiment.place)
 
     result = bench.judge(experiment)
     if result.outage is not None:
@@ -67,11 +70,10 @@ def write_quiet(deployed, experiment, values):
 
 
 def read_quiet(deployed, ledger, report):
-    if ledger:
-        with way_to(deployed) as way:
-            server = client.connect(way.host, way.port)
-            for name, expected in ledger.items():
-                report.add(*audit(server.get_collection(name, embedding_function=None), expected).findings)
+    with way_to(deployed) as way:
+        server = client.connect(way.host, way.port)
+        for name, expected in ledger.items():
+            report.add(*audit(server.get_collection(name, embedding_function=None), expected).findings)
 
 
 def way_to(deployed):

@@ -225,6 +225,8 @@ def test_progress_is_printed_as_it_happens_and_pytest_has_the_last_line(qualify)
         (("--nodes", "0"), "--nodes 0 is less than 1"),
         (("--seed", "x"), "--seed x is not a whole number"),
         (("--chroma-version", "latest"), "--chroma-version latest is not a version"),
+        (("--use-cluster", "nowhere"), "--use-cluster nowhere: there is no such cluster of ours"),
+        (("--use-cluster", "x", "--cluster-name", "y"), "--use-cluster cannot be used with --cluster-name"),
         (("--kind-bin", "nowhere"), "--kind-bin nowhere: there is no such file"),
         (("-k", "nothing_like_it"), "no scenario matches 'nothing_like_it'"),
     ],

@@ -65,6 +65,18 @@ def ephemeral_cluster(config: ClusterConfig, say: Say) -> Iterator[Cluster]:
             delete_cluster(cluster.name)
 
 
+def find_cluster(name: str) -> Cluster:
+    """A cluster of ours that is there.
+
+    Raises:
+        InfraError: it does not run.
+    """
+    nodes = _nodes(name)
+    if not nodes:
+        raise InfraError(f"cluster {name} does not run", remedy=f"`chroma-qualify up --name {name}` makes it")
+    return _cluster(name, nodes)
+
+
 def create_cluster(config: ClusterConfig, say: Say) -> Cluster:
     """Create a cluster and wait until its add-ons are ready.
 
@@ -133,12 +145,8 @@ def sweep(*, kept_too: bool = False) -> list[str]:
 
 def kept_clusters() -> list[Cluster]:
     """Clusters that stay after their run, as far as they run."""
-    found = []
-    for lease in read_leases():
-        if lease.kept and _containers(lease.name):
-            place = cluster_dir(lease.name)
-            found.append(Cluster(lease.name, place / "kubeconfig", place / "kubectl", _nodes(lease.name)))
-    return found
+    kept = (lease.name for lease in read_leases() if lease.kept)
+    return [_cluster(name, _nodes(name)) for name in kept if _containers(name)]
 
 
 def kind_config(config: ClusterConfig, *, cgroup: int) -> str:
@@ -203,6 +211,11 @@ def _nodes(name: str) -> tuple[Node, ...]:
     rows = [line.split() for line in run(command).stdout.splitlines()]
     nodes = [Node(container, Role(role)) for container, role in rows if role in set(Role)]
     return tuple(sorted(nodes, key=lambda node: (node.role is not Role.CONTROL_PLANE, node.name)))
+
+
+def _cluster(name: str, nodes: tuple[Node, ...]) -> Cluster:
+    place = cluster_dir(name)
+    return Cluster(name, place / "kubeconfig", place / "kubectl", nodes)
 
 
 def _containers(name: str) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from chroma_qualify.checks.promises import Promises, refuse_unknown_faults
 from chroma_qualify.cluster.images.ensure import Source, find_images
+from chroma_qualify.cluster.lease import cluster_dir
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.deployment.render import load_candidate
@@ -72,6 +73,8 @@ class Candidates:
         options = self._options
         if options.kubectl:
             return options.kubectl
+        if options.use_cluster:
+            return (cluster_dir(options.use_cluster) / "kubectl").resolve()
         return find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None).kubectl
 
     def why_not(self, candidate: Candidate, topology: str) -> str:

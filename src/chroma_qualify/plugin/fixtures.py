@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from chroma_qualify.cluster.images.ensure import Source, find_images
-from chroma_qualify.cluster.kind import ClusterConfig, ephemeral_cluster
+from chroma_qualify.cluster.kind import ClusterConfig, ephemeral_cluster, find_cluster
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.deployment.apply import Deployed, apply, create_namespace, delete_namespace, wait_ready
 from chroma_qualify.deployment.forward import Forward, open_forward
@@ -29,6 +29,7 @@ from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.observe.recorder import Observer
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY
 from chroma_qualify.plugin.hooks import CANDIDATES, RUN
+from chroma_qualify.plugin.lane import second_lane
 from chroma_qualify.plugin.run import Run, ScenarioState
 from chroma_qualify.report.console import how_to_reach
 from chroma_qualify.report.verdict import Measure
@@ -116,9 +117,16 @@ def cluster_config(run: Run) -> ClusterConfig:
 
 
 @pytest.fixture(scope="session")
-def cluster(run: Run, cluster_config: ClusterConfig) -> Iterator[Cluster]:
-    """The cluster, its add-ons ready; deleted at the end unless `--keep-cluster`."""
+def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """The cluster, its add-ons ready; deleted at the end unless `--keep-cluster` or `--use-cluster`."""
     options = run.options
+    if options.use_cluster:
+        cluster = find_cluster(options.use_cluster)
+        _note_versions(run, cluster)
+        run.say(f"cluster {cluster.name}: used as it is")
+        with second_lane(request.session, cluster.name):
+            yield cluster
+        return
     life = ephemeral_cluster(cluster_config, run.say)
     run.say(f"cluster: creating, {options.nodes} node(s) (usually {_CREATE_USUALLY} s)")
     try:
@@ -129,11 +137,10 @@ def cluster(run: Run, cluster_config: ClusterConfig) -> Iterator[Cluster]:
             raise
         raise InfraError(error.message, remedy=error.remedy, evidence=error.evidence) from error
     try:
-        run.versions["kubernetes"] = _server_version(cluster)
-        images = find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None)
-        run.images = images.source.value
+        _note_versions(run, cluster)
         run.say(f"cluster {cluster.name}: ready")
-        yield cluster
+        with second_lane(request.session, cluster.name):
+            yield cluster
     finally:
         run.say(f"cluster {cluster.name}: {'kept' if options.keep else 'deleting'}")
         with run.part("teardown"):
@@ -265,6 +272,19 @@ def chroma(forward: Callable[[Deployed], Forward]) -> Callable[..., Any]:
 def report(run: Run, request: pytest.FixtureRequest) -> Report:
     """Soft findings and measures of this scenario."""
     return Report(run.scenario(request.node.nodeid))
+
+
+def _note_versions(run: Run, cluster: Cluster) -> None:
+    """What runs, for the verdict."""
+    options = run.options
+    run.versions["kubernetes"] = _server_version(cluster)
+    try:
+        images = find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None)
+    except InfraError:
+        if not options.use_cluster:  # that one may have been made of images that are defined otherwise by now
+            raise
+    else:
+        run.images = images.source.value
 
 
 def _server_version(cluster: Cluster) -> str:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from chroma_qualify.cluster.lease import cluster_dir, read_leases
 from chroma_qualify.errors import UsageError
 
 IMAGE_MODES = ("auto", "registry", "packages")
+ONE_LANE_VARIABLE = "ONE_LANE"
 _KIND_PLUGIN = "pytest-kind"
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 
@@ -33,6 +35,9 @@ class Options:
         chroma_version: e.g. "1.5.9", and then it overrules what the manifests say; "" if none was asked for.
         k8s_version: e.g. "1.37.2"; "" for the default.
         cluster_name: None: a unique one.
+        use_cluster: a cluster of ours that is there and is to be left alone at the end; None: one is made.
+        one_lane: one scenario after the other, also those that may run beside others.
+        beside_of: id of the run whose second lane this is, see `lane`; "" for a run of its own.
         power_losses: how often the volume's power is cut.
         repeat: how often the scenarios are done that can be repeated on one cluster.
     """
@@ -50,6 +55,9 @@ class Options:
     kubectl: Path | None
     power_losses: int = 2
     repeat: int = 1
+    use_cluster: str | None = None
+    one_lane: bool = False
+    beside_of: str = ""
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -70,6 +78,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption(
         "--repeat", metavar="N", default="1", help="How often writes while scaled out are tried (default: 1)"
     )
+    group.addoption(
+        "--use-cluster", metavar="NAME", help="Run on a cluster that `chroma-qualify up` made, and leave it there"
+    )
+    group.addoption("--one-lane", action="store_true", help="No second lane: one scenario after the other")
+    group.addoption("--beside-of", metavar="RUN", default="", help="Used by a run to start its second lane")
     group.addoption("--images", metavar="MODE", default="auto", help=f"One of {', '.join(IMAGE_MODES)} (default: auto)")
     if not _registered_by_pytest_kind(pluginmanager):
         group.addoption("--cluster-name", default=None, help="Name of the kind cluster (default: a unique one)")
@@ -100,6 +113,7 @@ def parse_options(config: pytest.Config) -> Options:
             remedy="run it as often as you like",
         )
     name = config.getoption("cluster_name")
+    name = None if name == _KIND_PLUGIN else name  # that one is pytest-kind's default
     return Options(
         manifests=manifests,
         run_dir=config.invocation_params.dir / run_dir if run_dir else None,
@@ -108,12 +122,15 @@ def parse_options(config: pytest.Config) -> Options:
         chroma_version=_version(config.getoption("chroma_version"), "--chroma-version"),
         k8s_version=_version(config.getoption("k8s_version"), "--k8s-version"),
         images=images,
-        cluster_name=None if name == _KIND_PLUGIN else name,  # that one is pytest-kind's default
+        cluster_name=name,
         keep=bool(config.getoption("keep_cluster")),
         kind=_existing(config.getoption("kind_bin"), "--kind-bin", config.invocation_params.dir),
         kubectl=_existing(config.getoption("kind_kubectl_bin"), "--kind-kubectl-bin", config.invocation_params.dir),
         power_losses=_number(config.getoption("power_losses"), "--power-losses", least=1, most=100),
         repeat=_number(config.getoption("repeat"), "--repeat", least=1, most=100),
+        use_cluster=_usable(config.getoption("use_cluster"), config, name),
+        one_lane=bool(config.getoption("one_lane")) or os.environ.get(ONE_LANE_VARIABLE, "0") not in {"", "0"},
+        beside_of=str(config.getoption("beside_of")),
     )
 
 
@@ -150,6 +167,21 @@ def _existing(given: str | None, option: str, base: Path, *, directory: bool = F
     if not (path.is_dir() if directory else path.is_file()):
         raise UsageError(f"{option} {given}: there is no such {'directory' if directory else 'file'}")
     return path
+
+
+def _usable(given: str | None, config: pytest.Config, new_name: str | None) -> str | None:
+    """The name of a cluster that is there; whether it runs is seen when it is used."""
+    if given is None:
+        return None
+    if (new_name or config.getoption("nodes") != "1") and not config.getoption("beside_of"):
+        raise UsageError("--use-cluster cannot be used with --cluster-name or --nodes: that cluster is there already")
+    known = sorted(lease.name for lease in read_leases() if (cluster_dir(lease.name) / "kubeconfig").is_file())
+    if given not in known:
+        raise UsageError(
+            f"--use-cluster {given}: there is no such cluster of ours",
+            remedy=f"there are: {', '.join(known) or 'none'}; `chroma-qualify up --name {given}` makes it",
+        )
+    return given
 
 
 def _number(given: str | None, option: str, *, least: int, most: int | None = None) -> int:
