@@ -1,8 +1,11 @@
 """The environments, and the providers' storage classes, as `kubectl kustomize` renders them."""
 
+import functools
+
 import pytest
+import test_lint_manifests
 from kubernetes.utils.quantity import parse_quantity
-from test_lint_manifests import MANIFESTS, REPOSITORY, only, render
+from test_lint_manifests import MANIFESTS, REPOSITORY, only
 
 from chroma_qualify.cluster.images.addons import addon_dir
 from chroma_qualify.cluster.images.catalog import load_catalog
@@ -11,6 +14,7 @@ from chroma_qualify.lint import lint_objects, schema_invalid
 from chroma_qualify.lint.schema import without_schema
 
 OVERLAYS = MANIFESTS / "overlays"
+render = functools.cache(test_lint_manifests.render)  # nobody here changes what it gives
 ENVIRONMENTS = ("dev", "staging", "production")
 # component → class, the provider's driver
 STORAGE = {
