@@ -24,7 +24,7 @@ from chroma_qualify.errors import InfraError
 Say = Callable[[str], None]
 PREFIX = "cq-"  # every cluster of ours has it, and nothing else does
 LABEL = "io.x-k8s.kind.cluster"  # kind's, on every node container
-CREATE_TIMEOUT = 300.0
+CREATE_TIMEOUT = 600.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
