@@ -59,7 +59,7 @@ class Lane:
         self._tail: collections.deque[str] = collections.deque(maxlen=_TAIL)
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
-        self._begin = 0.0
+        self._begin = self._end = 0.0
         self._over = False
         # Past pytest's capturing, which a second thread must not switch off and on.
         self._terminal = _real_stdout()
@@ -144,6 +144,7 @@ class Lane:
                 self._tail.append(line.rstrip())
                 if progress := _PROGRESS.match(line):
                     self._show(self._run.stamped(f"{PLACE}: {progress[1]}"))
+        self._end = time.monotonic()
 
     def _show(self, line: str) -> None:
         if self._terminal is not None:
@@ -161,7 +162,7 @@ class Lane:
         self._reader.join(timeout=10)
         if process.stdin is not None:
             process.stdin.close()
-        seconds = time.monotonic() - self._begin
+        seconds = (self._end or time.monotonic()) - self._begin
         try:
             result = read_verdict(self.directory)
         except (OSError, ValueError) as error:
