@@ -129,7 +129,7 @@ def pods_while_stopping(deployed, old_uid):
 
         def decided_or_held_back(pods) -> bool:
             others = [pod for pod in pods.values() if pod.metadata.uid != old_uid]
-            return decided(pods) or (bool(others) and all(map(held_back, others)))
+            return decided(pods) or (bool(others) and all(map(waits_for_the_server, others)))
 
         try:
             what = "the old server to end or another one to run beside it"
@@ -165,6 +165,11 @@ def held_back(pod) -> str | None:
         if condition.type == "PodScheduled" and condition.status == "False" and not pod.spec.node_name:
             return condition.message or condition.reason
     return None
+
+
+def waits_for_the_server(pod) -> bool:
+    """Is it held back, and not because the node has no room at the moment?"""
+    return "Insufficient" not in (held_back(pod) or "Insufficient")
 
 
 def judge_slow_stop(deployed, old_uid, pods, report) -> None:
