@@ -261,8 +261,8 @@ def _unmeasured(claim: str, objects: Sequence[KubeObject]) -> Gap:
     found = next((item for item in of_kind(objects, "PersistentVolumeClaim") if name_of(item) == claim), {})
     return Gap(
         f"how full the volume of claim {claim} is",
-        "the kubelet has no figures of it: they come a minute after a pod's start, and never for some kinds of volumes, "
-        f"such as hostPath (StorageClass {at(found, 'spec', 'storageClassName')})",
+        "the kubelet has no figures of it: they come a minute after a pod's start, and never for some kinds of "
+        f"volumes, such as hostPath (StorageClass {at(found, 'spec', 'storageClassName')})",
         harmless=True,
     )
 
