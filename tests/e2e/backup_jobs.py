@@ -10,11 +10,12 @@ import copy
 import dataclasses
 import json
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import kubernetes.client
+import yaml
 
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.cluster.wait import wait_for
@@ -49,18 +50,11 @@ def scheduled(deployed: Deployed) -> KubeObject:
 def shipped(deployed: Deployed, name: str, *args: str) -> KubeObject:
     """A job of manifests/jobs, as it is but for its retries, or with other arguments."""
     done = deployed.cluster.run_kubectl("kustomize", str(JOBS / name))
-    (job,) = inside_objects(done.stdout)
+    (job,) = (item for item in yaml.safe_load_all(done.stdout) if item)
     job["spec"]["backoffLimit"] = 0
     if args:
         container_of(job)["args"] = list(args)
     return job
-
-
-def inside_objects(text: str) -> list[KubeObject]:
-    """Objects of a YAML stream."""
-    import yaml
-
-    return [item for item in yaml.safe_load_all(text) if item]
 
 
 def container_of(job: KubeObject) -> KubeObject:
@@ -136,8 +130,8 @@ class Hand:
         return self.pod.run("python3", "-c", program, *args, timeout=120).stdout.strip()
 
     def names(self) -> list[str]:
-        """What lies in the volume, hidden files apart."""
-        return self.python("import os; print(*sorted(n for n in os.listdir('/backups') if n[0] != '.'))").split()
+        """The backups in the volume, whole or not, oldest first."""
+        return self.python("import os; print(*sorted(n for n in os.listdir('/backups') if n[:6] == 'backup'))").split()
 
     def digest(self, name: str) -> str:
         """Of all files of a backup."""
@@ -198,12 +192,12 @@ def suspend(deployed: Deployed, *, suspended: bool) -> None:
     deployed.cluster.run_kubectl("patch", "cronjob", CRONJOB, f"--namespace={deployed.namespace}", "--patch", patch)
 
 
-def wait_scheduled(deployed: Deployed) -> str:
-    """Wait for a job that the CronJob made by itself; its name."""
+def wait_scheduled(deployed: Deployed) -> list[str]:
+    """Wait for a job that the CronJob made by itself; the names of all there are, by time."""
 
-    def own(jobs: Mapping[str, Any]) -> Sequence[str]:
+    def own(jobs: Mapping[str, Any]) -> list[str]:
         mark = "batch.kubernetes.io/cronjob-scheduled-timestamp"
-        return [name for name, job in jobs.items() if mark in (job.metadata.annotations or {})]
+        return sorted(name for name, job in jobs.items() if mark in (job.metadata.annotations or {}))
 
     with contextlib.closing(deployed.cluster.api_client()) as api:
         found = wait_for(
@@ -213,4 +207,4 @@ def wait_scheduled(deployed: Deployed) -> str:
             timeout=PATIENCE,
             namespace=deployed.namespace,
         )
-    return own(found)[0]
+    return own(found)
