@@ -44,7 +44,8 @@ class Ended:
 def scheduled(deployed: Deployed) -> KubeObject:
     """The job that the live CronJob makes."""
     found = deployed.cluster.get_json("cronjob", CRONJOB, f"--namespace={deployed.namespace}")
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {}, "spec": found["spec"]["jobTemplate"]["spec"]}
+    spec = found["spec"]["jobTemplate"]["spec"]
+    return _modest({"apiVersion": "batch/v1", "kind": "Job", "metadata": {}, "spec": spec})
 
 
 def shipped(deployed: Deployed, name: str, *args: str) -> KubeObject:
@@ -54,6 +55,12 @@ def shipped(deployed: Deployed, name: str, *args: str) -> KubeObject:
     job["spec"]["backoffLimit"] = 0
     if args:
         container_of(job)["args"] = list(args)
+    return _modest(job)
+
+
+def _modest(job: KubeObject) -> KubeObject:
+    """Asks for little, so that many jobs fit on the node beside all else; the limits stay."""
+    container_of(job)["resources"]["requests"] = {"cpu": "10m", "memory": "64Mi"}
     return job
 
 

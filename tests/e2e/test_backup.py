@@ -17,6 +17,7 @@ import pytest
 from backup_jobs import (
     by_hand,
     container_of,
+    job_end,
     run_jobs,
     scheduled,
     shipped,
@@ -24,7 +25,7 @@ from backup_jobs import (
     suspend,
     wait_scheduled,
     with_volume,
-)  # fmt: skip
+)
 
 from chroma_qualify.deployment.apply import apply, ready_pods, wait_gone, wait_ready
 from chroma_qualify.errors import UndecidedError
