@@ -264,7 +264,6 @@ def test_damaged_backups_and_a_filled_chroma_are_refused(deployed, hand, chroma,
     assert truncated in done["verify-with-damaged"].message
     assert altered in done["verify-with-damaged"].message
     assert f"{good}: whole" in done["verify-with-damaged"].log
-    assert all("\n" not in one.message for one in done.values() if one.name != "verify-with-damaged")
 
     collection = server.get_collection("in-the-way", embedding_function=None)
     report.add(*audit(collection, {"mine": 1}).findings)
