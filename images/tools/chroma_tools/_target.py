@@ -74,8 +74,7 @@ def locked(target: Path, *, shared: bool = False) -> Iterator[None]:
         if not shared:
             os.ftruncate(handle, 0)
             who = os.environ.get("HOSTNAME") or f"process {os.getpid()}"
-            os.pwrite(handle, f"{who}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}
-".encode(), 0)
+            os.pwrite(handle, f"{who}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n".encode(), 0)
         yield
         if not shared:
             os.ftruncate(handle, 0)
