@@ -90,9 +90,7 @@ def create_cluster(config: ClusterConfig, say: Say) -> Cluster:
     if _containers(name):
         raise InfraError(f"a cluster named {name} is there already", remedy="`make down`, or another --cluster-name")
     for other in kept_clusters():
-        say(
-            f"cluster {other.name} was kept and slows this run; `make down` ends it"
-        )
+        say(f"cluster {other.name} was kept and slows this run; `make down` ends it")
     take_lease(name, kept=config.keep)
     try:
         return _create(name, config, images, say)

@@ -33,13 +33,16 @@ def load_candidate(directory: Path, kubectl: Path) -> Candidate:
     Raises:
         UsageError: one sentence on what is wrong with the directory.
     """
+    return Candidate.from_objects(load_objects(directory, kubectl), directory, kubectl=kubectl)
+
+
+def load_objects(directory: Path, kubectl: Path) -> list[KubeObject]:
+    """The objects of a directory, Chroma among them or not; raises UsageError as `load_candidate` does."""
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", remedy="name a directory of Kubernetes manifests")
     if any((directory / name).is_file() for name in KUSTOMIZATIONS):
-        objects = _kustomize(directory, kubectl)
-    else:
-        objects = plain_objects(directory)
-    return Candidate.from_objects(objects, directory, kubectl=kubectl)
+        return _kustomize(directory, kubectl)
+    return plain_objects(directory)
 
 
 def in_namespace(candidate: Candidate, namespace: str) -> Candidate:

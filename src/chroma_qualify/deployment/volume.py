@@ -18,8 +18,17 @@ from chroma_qualify.errors import InfraError, UndecidedError
 MEBIBYTES = 1024  # really there, whatever the claim asks for; sparse: it takes what is written
 
 
-def provide_volume(cluster: Cluster, candidate: Candidate, namespace: str, mebibytes: int = MEBIBYTES) -> LoopVolume:
+def provide_volume(
+    cluster: Cluster, candidate: Candidate, namespace: str, mebibytes: int = MEBIBYTES, *, counted: bool = False
+) -> LoopVolume:
     """Make a volume on a node and bind the candidate's claim in a namespace to it.
+
+    Args:
+        cluster: has a node of ours.
+        candidate: has a claim.
+        namespace: where it is deployed.
+        mebibytes: the volume's real size.
+        counted: the kubelet tells how full it is. It does so of `local` volumes, and not of `hostPath`.
 
     Raises:
         UndecidedError: the candidate has no claim, or the cluster no node of ours.
@@ -42,7 +51,11 @@ def provide_volume(cluster: Cluster, candidate: Candidate, namespace: str, mebib
             "storageClassName": spec.get("storageClassName", "standard"),
             "persistentVolumeReclaimPolicy": "Retain",
             "claimRef": {"namespace": namespace, "name": candidate.claim},
-            "hostPath": {"path": volume.directory, "type": "Directory"},
+            **(
+                {"local": {"path": volume.directory}}
+                if counted
+                else {"hostPath": {"path": volume.directory, "type": "Directory"}}
+            ),
             "nodeAffinity": {
                 "required": {
                     "nodeSelectorTerms": [
@@ -75,7 +88,8 @@ def loop_volume(deployed: Deployed) -> LoopVolume | None:
     name = bound["spec"].get("volumeName")
     if not name:
         return None
-    path = str((deployed.cluster.get_json("persistentvolume", name)["spec"].get("hostPath") or {}).get("path", ""))
+    spec = deployed.cluster.get_json("persistentvolume", name)["spec"]
+    path = str((spec.get("hostPath") or spec.get("local") or {}).get("path", ""))
     for node in deployed.cluster.nodes:
         found = volume_of(deployed.cluster, node, path)
         if found and deployed.cluster.on_node(node, "mountpoint", "-q", path, check=False).returncode == 0:
