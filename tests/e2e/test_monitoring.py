@@ -1,8 +1,8 @@
 """Monitoring on the real thing: targets are up, each alert fires by a real fault and resolves, each query has data.
 
 One Chroma with the component `monitoring`, one Prometheus with its operator, both in a hurry (see observe.hurry): the
-same expressions and thresholds, quicker. The faults of the first alert scenario strike at the same time, for they do not
-depend on each other.
+same expressions and thresholds, quicker. The faults of the first alert scenario strike at the same time, as they do
+not depend on each other.
 """
 
 import contextlib
@@ -157,13 +157,12 @@ def test_alerts_fire_by_their_faults_and_resolve(place, deployed, prometheus, se
     _, volume = place
     victim = fill(deployed, "victim", Values(seed).take(300))
     with contextlib.ExitStack() as faults:
-        # A crash leaves a broken index: the restart, the canary, the status 500 are three alerts, and the heartbeat green.
+        # A crash leaves a broken index: restart, canary and status 500 are three alerts, and the heartbeat is green.
         mend = faults.enter_context(contextlib.ExitStack())
         mend.enter_context(index_broken(volume))
         ready_again(deployed, by_name("process-kill").inject(deployed))
-        used = prometheus.wait_data(
-            of(deployed, 'container_memory_working_set_bytes{container="chromadb",%s}'), timeout=WITHIN
-        )
+        memory = 'container_memory_working_set_bytes{container="chromadb",%s}'
+        used = prometheus.wait_data(of(deployed, memory), timeout=WITHIN)
         faults.enter_context(memory_held(deployed, int(0.94 * LIMIT - max(sample.value for sample in used))))
         faults.enter_context(volume_filled(volume, free=8))
         faults.enter_context(slow_queries(deployed, seed))

@@ -28,25 +28,43 @@ def hurried(objects: Sequence[KubeObject]) -> list[KubeObject]:
 
 
 def _hurry(item: dict[str, Any]) -> KubeObject:
-    match item.get("kind"):
-        case "ServiceMonitor":
-            for endpoint in item["spec"]["endpoints"]:
-                endpoint |= {"interval": EVERY, "scrapeTimeout": EVERY}
-        case "Prometheus":
-            item["spec"] |= {"scrapeInterval": EVERY, "evaluationInterval": EVERY}
-        case "PrometheusRule":
-            for rule in (rule for group in item["spec"]["groups"] for rule in group["rules"]):
-                rule["expr"] = _WINDOW.sub(f"[{WINDOW}]", rule["expr"])
-                if "for" in rule:
-                    rule["for"] = HOLD
-        case "Deployment":
-            for container in item["spec"]["template"]["spec"]["containers"]:
-                for variable in container.get("env") or ():
-                    if variable["name"] in _VARIABLES:
-                        variable["value"] = _VARIABLES[variable["name"]]
-        case "ConfigMap":
-            for key, text in (item.get("data") or {}).items():
-                item["data"][key] = _FLUSH.sub(rf"\g<1>{_EXPORT}s", text)
-        case _:
-            pass
+    if change := _CHANGES.get(str(item.get("kind"))):
+        change(item)
     return item
+
+
+def _monitor(item: dict[str, Any]) -> None:
+    for endpoint in item["spec"]["endpoints"]:
+        endpoint |= {"interval": EVERY, "scrapeTimeout": EVERY}
+
+
+def _prometheus(item: dict[str, Any]) -> None:
+    item["spec"] |= {"scrapeInterval": EVERY, "evaluationInterval": EVERY}
+
+
+def _rules(item: dict[str, Any]) -> None:
+    for rule in (rule for group in item["spec"]["groups"] for rule in group["rules"]):
+        rule["expr"] = _WINDOW.sub(f"[{WINDOW}]", rule["expr"])
+        if "for" in rule:
+            rule["for"] = HOLD
+
+
+def _environment(item: dict[str, Any]) -> None:
+    for container in item["spec"]["template"]["spec"]["containers"]:
+        for variable in container.get("env") or ():
+            if variable["name"] in _VARIABLES:
+                variable["value"] = _VARIABLES[variable["name"]]
+
+
+def _collector(item: dict[str, Any]) -> None:
+    for key, text in (item.get("data") or {}).items():
+        item["data"][key] = _FLUSH.sub(rf"\g<1>{_EXPORT}s", text)
+
+
+_CHANGES = {
+    "ServiceMonitor": _monitor,
+    "Prometheus": _prometheus,
+    "PrometheusRule": _rules,
+    "Deployment": _environment,
+    "ConfigMap": _collector,
+}

@@ -1,4 +1,4 @@
-"""In a hurry means sooner and oftener, and nothing else: the expressions and thresholds that are tried are those that ship."""
+"""In a hurry means sooner and oftener, and nothing else: what is tried are the expressions that ship."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ TARGET = {
 
 class Answers(http.server.BaseHTTPRequestHandler):
     statuses: tuple[int, ...] = ()
-    data: dict[str, object] = {}
+    data: object = None
 
     def do_GET(self):
         cls = type(self)
