@@ -21,7 +21,7 @@ from chroma_qualify.errors import UndecidedError
 from chroma_qualify.load import inside, peers, probes
 from chroma_qualify.load.truth_table import Cell, Control, Judgement, picture, settled
 
-SETTLE = 60.0  # s; policies are programmed some time after pods start
+SETTLE = 180.0  # s; policies are programmed some time after pods start
 OTHER_PORT = 8080
 DNS_NAME = "kubernetes.default.svc.cluster.local"
 STRANGER = {"app": "chroma-qualify-stranger"}

@@ -58,7 +58,7 @@ def create_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> 
                 f"the default service account of namespace {name}",
                 accounts,
                 lambda found: "default" in found,
-                timeout=30,
+                timeout=120,
                 namespace=name,
             )
         except WaitTimeoutError as error:
@@ -88,7 +88,7 @@ def apply(cluster: Cluster, candidate: Candidate, namespace: str) -> Deployed:
     return Deployed(cluster, moved, namespace, began)
 
 
-def wait_ready(deployed: Deployed, timeout: float = 120) -> float:
+def wait_ready(deployed: Deployed, timeout: float = 300) -> float:
     """Wait until every replica is ready; returns the seconds it took.
 
     Raises:
@@ -138,7 +138,7 @@ def scale(deployed: Deployed, replicas: int) -> None:
     deployed.cluster.run_kubectl("scale", name, f"--replicas={replicas}", f"--namespace={deployed.namespace}")
 
 
-def wait_gone(deployed: Deployed, pod: str, *, uid: str | None = None, timeout: float = 90) -> float:
+def wait_gone(deployed: Deployed, pod: str, *, uid: str | None = None, timeout: float = 240) -> float:
     """Wait until a pod is gone; returns the seconds it took.
 
     Args:

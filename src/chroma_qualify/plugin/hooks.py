@@ -22,7 +22,7 @@ from chroma_qualify.faults.experiments import Experiment, experiments, plan_json
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint import lint_objects
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
-from chroma_qualify.plugin.lane import LANE, Lane, split, strikes_alone
+from chroma_qualify.plugin.lane import LANE, Lane, runs_alone, split
 from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
 from chroma_qualify.plugin.run import Run, ScenarioState
@@ -178,7 +178,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     run = item.config.stash.get(RUN, None)
     if run is None:
         return (yield)
-    if (lane := item.config.stash.get(LANE, None)) is not None and strikes_alone(item):
+    if (lane := item.config.stash.get(LANE, None)) is not None and runs_alone(item):
         lane.wait()
     state = run.scenario(item.nodeid)
     run.say(f"{state.name}: begins ({run.position(item.nodeid)})")
