@@ -186,8 +186,8 @@ def control_policies(namespace):
 def elsewhere(cluster, namespace, observer, run, request):
     """`elsewhere(labels)`: another namespace that carries these labels, for this scenario only.
 
-    One that is asked for by its name is shared: another scenario may come to it, or have its own pods in it, at any time.
-    It is left there, without our pods.
+    One that is asked for by its name is shared: another scenario may have its own pods in it at any time. It is left
+    there, without our pods.
     """
     created, shared = [], []
     own = cluster.get_json("namespace", namespace)["metadata"]["labels"]
