@@ -1,13 +1,13 @@
 """`canary`: writes to Chroma, reads back and queries, again and again, and tells Prometheus how that went.
 
-It has a collection of its own, of a fixed number of records that it writes over in turn, with a small `sync_threshold`: so
-all of the way is taken that clients' data take, the index's file included, and nothing grows. Other collections are queried
-by turns, for an index that cannot be read fails its own collection only. The heartbeat knows of none of this.
+It has a collection of its own, of a fixed number of records that it writes over in turn, with a small `sync_threshold`:
+so all of the way is taken that clients' data take, the index's file included, and nothing grows. Other collections are
+queried by turns, for an index that cannot be read fails its own collection only. The heartbeat knows of none of this.
 
 CANARY_SECONDS          from the begin of a round to the next, 30
 CANARY_TIMEOUT_SECONDS  for each answer, 10
-CANARY_COLLECTIONS      other collections that are queried in a round, 3; 0: none. Chroma keeps an index that was queried
-                        in memory
+CANARY_COLLECTIONS      other collections that are queried in a round, 3; 0: none. Chroma keeps an index that was
+                        queried in memory
 CANARY_TENANT           whose collections they are, default_tenant: Chroma has no list of tenants
 CANARY_PORT             of /metrics, 9110
 """
@@ -81,7 +81,10 @@ class Metrics:
 
     def __init__(self, registry: prometheus_client.CollectorRegistry) -> None:
         self.success = prometheus_client.Gauge(
-            "chromadb_canary_success", "1 if the step went well in the latest round, else 0.", ["step"], registry=registry
+            "chromadb_canary_success",
+            "1 if the step went well in the latest round, else 0.",
+            ["step"],
+            registry=registry,
         )
         self.last = prometheus_client.Gauge(
             "chromadb_canary_last_success_timestamp_seconds",
@@ -145,7 +148,7 @@ class Canary:
         except (ChromaError, SettingsError, WrongError) as error:
             log.error("%s: %s", step, error)  # noqa: TRY400 (the place in this file says nothing)
             well = False
-        except Exception:  # noqa: BLE001 (an answer of an unforeseen form must not end the canary)
+        except Exception:  # an answer of an unforeseen form must not end the canary
             log.exception("%s", step)
             well = False
         else:

@@ -157,7 +157,8 @@ def kind_config(config: ClusterConfig, *, cgroup: int, patches: Path | None = No
         cgroup: 1 or 2.
         patches: directory of kubeadm's patches for the control plane, see `write_patches`; None: without.
     """
-    kubelet: dict[str, object] = {"kind": "KubeletConfiguration"}
+    # How full volumes are is measured once a minute by default, which is how late an alert on it would be.
+    kubelet: dict[str, object] = {"kind": "KubeletConfiguration", "volumeStatsAggPeriod": "10s"}
     if cgroup == 1:
         kubelet["failCgroupV1"] = False
     alone = [{"name": "leader-elect", "value": "false"}]
