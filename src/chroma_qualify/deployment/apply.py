@@ -19,6 +19,7 @@ import kubernetes.client
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment import diagnose
+from chroma_qualify.deployment.access import OPEN, Credentials, provide_secrets
 from chroma_qualify.deployment.causes import State, pod_ready
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.render import in_namespace
@@ -37,12 +38,14 @@ class Deployed:
     Attributes:
         candidate: as it was applied, in `namespace`.
         applied_at: UTC.
+        credentials: what every client of it needs.
     """
 
     cluster: Cluster
     candidate: Candidate
     namespace: str
     applied_at: datetime = dataclasses.field(default_factory=lambda: datetime.now(UTC))
+    credentials: Credentials = OPEN
 
 
 def create_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> None:
@@ -73,13 +76,14 @@ def delete_namespace(cluster: Cluster, name: str, *, wait: bool = False) -> None
 
 
 def apply(cluster: Cluster, candidate: Candidate, namespace: str) -> Deployed:
-    """Apply a candidate server-side, moved to a namespace where it is not there already.
+    """Apply a candidate server-side, moved to a namespace where it is not there already, with the Secrets it needs.
 
     Raises:
-        CandidateError: rule `not-applied`: the API server refuses an object, or knows no such kind.
+        CandidateError: rule `not-applied`: the API server refuses an object, or knows no such kind; `secret-unusable`.
         InfraError: the API server does not answer.
     """
     moved = candidate if candidate.namespace == namespace else in_namespace(candidate, namespace)
+    credentials = provide_secrets(cluster, moved, namespace)
     began = datetime.now(UTC)
     done = cluster.run_kubectl(
         "apply", "--server-side", "--force-conflicts", f"--field-manager={_FIELD_MANAGER}", f"--namespace={namespace}",
@@ -87,7 +91,7 @@ def apply(cluster: Cluster, candidate: Candidate, namespace: str) -> Deployed:
     )  # fmt: skip
     if done.returncode != 0:
         raise _not_applied(candidate, done.stderr.strip())
-    return Deployed(cluster, moved, namespace, began)
+    return Deployed(cluster, moved, namespace, began, credentials)
 
 
 def wait_ready(deployed: Deployed, timeout: float = 120) -> float:
@@ -224,7 +228,8 @@ def _restarts(state: State) -> dict[tuple[str, str], int]:
     return {
         (uid, container["name"]): container.get("restartCount", 0)
         for uid, pod in state.pods.items()
-        for container in pod.get("status", {}).get("containerStatuses") or ()
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for container in pod.get("status", {}).get(kind) or ()
     }
 
 

@@ -17,6 +17,7 @@ from chroma_qualify.checks.run import ExperimentResult
 from chroma_qualify.cluster.images.ensure import older_chromas
 from chroma_qualify.cluster.kind import load_images
 from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.deployment.access import Credentials
 from chroma_qualify.deployment.apply import Deployed, apply, wait_ready
 from chroma_qualify.deployment.forward import open_forward
 from chroma_qualify.deployment.nodeway import NodeWay
@@ -119,7 +120,8 @@ class Bench:
         deployed = self.deployed(experiment.place)
         try:
             with _way(experiment, deployed) as quick, _way(experiment, deployed, patience=FINAL_PATIENCE) as patient:
-                return perform(experiment, deployed, _connect(quick), self._context, _connect(patient))
+                connect_quickly, connect_patiently = (_connect(way, deployed.credentials) for way in (quick, patient))
+                return perform(experiment, deployed, connect_quickly, self._context, connect_patiently)
         except BaseException:
             self._run.say(f"{deployed.namespace}: {experiment.name} ended before its time, this deployment is given up")
             self._evidence(deployed.namespace)
@@ -155,8 +157,8 @@ class Bench:
         return dataclasses.replace(deployed, candidate=candidate)
 
 
-def _connect(way: tuple[str, int]) -> Connect:
-    return lambda patience: connect(*way, timeout=patience)
+def _connect(way: tuple[str, int], credentials: Credentials) -> Connect:
+    return lambda patience: connect(*way, credentials=credentials, timeout=patience)
 
 
 @contextlib.contextmanager

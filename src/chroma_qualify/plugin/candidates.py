@@ -55,7 +55,9 @@ class Candidates:
             candidate = load_candidate(directory, self._kubectl())
             if self._options.chroma_version:
                 objects = with_chroma_version(candidate.objects, candidate.container, self._options.chroma_version)
-                candidate = Candidate.from_objects(objects, directory, kubectl=candidate.kubectl)
+                candidate = Candidate.from_objects(
+                    objects, directory, kubectl=candidate.kubectl, access=candidate.access
+                )
             self._loaded[directory] = candidate
         return self._loaded[directory]
 
@@ -96,7 +98,7 @@ class Candidates:
 
 
 def with_chroma_image(objects: Sequence[KubeObject], container: str, image: str) -> tuple[KubeObject, ...]:
-    """The objects with another image in the containers of that name, and in init containers of theirs."""
+    """The objects with another image in the containers of that name."""
     return _with_images(objects, container, lambda _: image)
 
 
@@ -111,14 +113,13 @@ def with_chroma_version(objects: Sequence[KubeObject], container: str, version: 
 
 
 def _with_images(objects: Sequence[KubeObject], container: str, rename: Callable[[str], str]) -> tuple[KubeObject, ...]:
-    """As kustomize's `images:` does it: init containers of the same image, such as a guard's, follow."""
     changed = copy.deepcopy(list(objects))
     for item in changed:
         pod = (item.get("spec") or {}).get("template", {}).get("spec", {})
-        every = [*(pod.get("initContainers") or ()), *(pod.get("containers") or ())]
-        images = {spec["image"] for spec in pod.get("containers") or () if spec.get("name") == container}
-        for spec in every:
-            if spec.get("image") in images:
+        images = {spec.get("image") for spec in pod.get("containers") or () if spec.get("name") == container}
+        # What is done before in the same image goes along: the nodes have one version of it.
+        for spec in [*(pod.get("containers") or ()), *(pod.get("initContainers") or ())]:
+            if spec.get("name") == container or (images and spec.get("image") in images):
                 spec["image"] = rename(spec["image"])
     return tuple(changed)
 

@@ -29,6 +29,7 @@ from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.observe.recorder import Observer
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY
 from chroma_qualify.plugin.hooks import CANDIDATES, RUN
+from chroma_qualify.plugin.lane import second_lane
 from chroma_qualify.plugin.run import Run, ScenarioState
 from chroma_qualify.report.console import how_to_reach
 from chroma_qualify.report.verdict import Measure
@@ -116,14 +117,15 @@ def cluster_config(run: Run) -> ClusterConfig:
 
 
 @pytest.fixture(scope="session")
-def cluster(run: Run, cluster_config: ClusterConfig) -> Iterator[Cluster]:
+def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The cluster, its add-ons ready; deleted at the end unless `--keep-cluster` or `--use-cluster`."""
     options = run.options
     if options.use_cluster:
         cluster = find_cluster(options.use_cluster)
         _note_versions(run, cluster)
         run.say(f"cluster {cluster.name}: used as it is")
-        yield cluster
+        with second_lane(request.session, cluster.name):
+            yield cluster
         return
     life = ephemeral_cluster(cluster_config, run.say)
     run.say(f"cluster: creating, {options.nodes} node(s) (usually {_CREATE_USUALLY} s)")
@@ -137,7 +139,8 @@ def cluster(run: Run, cluster_config: ClusterConfig) -> Iterator[Cluster]:
     try:
         _note_versions(run, cluster)
         run.say(f"cluster {cluster.name}: ready")
-        yield cluster
+        with second_lane(request.session, cluster.name):
+            yield cluster
     finally:
         run.say(f"cluster {cluster.name}: {'kept' if options.keep else 'deleting'}")
         with run.part("teardown"):
@@ -260,7 +263,7 @@ def chroma(forward: Callable[[Deployed], Forward]) -> Callable[..., Any]:
 
     def client(deployed: Deployed, **options: Any) -> Any:  # noqa: ANN401 (chromadb's own type)
         way = forward(deployed)
-        return connect(way.host, way.port, **options)
+        return connect(way.host, way.port, **{"credentials": deployed.credentials, **options})
 
     return client
 

@@ -1,7 +1,8 @@
 """pytest's events → the run: check, plan, lint, judge, tell.
 
 Order of a session: options are checked (exit 2 before anything is made) → scenarios are collected → plan.json →
-lint → scenarios (the first one that needs it brings up the cluster) → teardown → verdict.json, summary, exit code.
+lint → scenarios (the first one that needs it brings up the cluster, and with it the second lane) → teardown →
+verdict.json, summary, exit code.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytest
 
@@ -21,6 +22,7 @@ from chroma_qualify.faults.experiments import Experiment, experiments, plan_json
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint import lint_objects
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
+from chroma_qualify.plugin.lane import LANE, Lane, split, strikes_alone
 from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
 from chroma_qualify.plugin.run import Run, ScenarioState
@@ -86,6 +88,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         signal.signal(signal.SIGTERM, handler)
 
 
+@pytest.hookimpl(trylast=True)  # once others have left out what was not asked for
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the scenarios in order, and give the second lane what is its own."""
+    run = config.stash.get(RUN, None)
+    if run is not None:
+        split(items, config, run)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The scenarios are known: write the plan, then lint the candidate."""
     run = session.config.stash.get(RUN, None)
@@ -106,6 +116,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _start(session: pytest.Session, run: Run) -> None:
+    lane = session.config.stash.get(LANE, None)
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     needs_manifests = run.options.manifests is not None or bool(wanted & _DEPLOYING)
     candidates = session.config.stash[CANDIDATES]
@@ -116,14 +127,16 @@ def _start(session: pytest.Session, run: Run) -> None:
     versions = {"chroma": chroma_image(candidate)} if candidate else {}
     run.start(
         [item.nodeid for item in session.items],
+        beside=lane.node_ids if lane else (),
         digest=digest,
         manifests=manifests,
         versions=versions,
         experiments=_planned(session, run),
         promises=promises,
     )
-    run.say(f"run {run.id}: {len(session.items)} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
-    if candidate is not None:
+    number = len(session.items) + (len(lane.node_ids) if lane else 0)
+    run.say(f"run {run.id}: {number} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
+    if candidate is not None and not run.options.beside_of:  # the first lane has done so
         begin = time.monotonic()
         findings = lint_objects(candidate.objects)
         run.add_lint(findings, time.monotonic() - begin)
@@ -165,6 +178,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     run = item.config.stash.get(RUN, None)
     if run is None:
         return (yield)
+    if (lane := item.config.stash.get(LANE, None)) is not None and strikes_alone(item):
+        lane.wait()
     state = run.scenario(item.nodeid)
     run.say(f"{state.name}: begins ({run.position(item.nodeid)})")
     begin, parts = time.monotonic(), run.parts_seconds()
@@ -237,11 +252,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         )
     # Once a run has begun only Ctrl-C or SIGTERM end it with this status.
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+    if (lane := session.config.stash.get(LANE, None)) is not None:
+        lane.settle(interrupted=interrupted)
     try:
         session.exitstatus = run.finish(interrupted=interrupted).verdict.exit_code
     except OSError as error:  # a full disk; what was found is still printed
         run.say(f"the verdict cannot be written: {error}")
         session.exitstatus = Verdict.INFRA.exit_code
+    if lane is not None:
+        _count(session.config, run, lane)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -277,6 +296,23 @@ def _tell(report: pytest.TestReport, state: ScenarioState, item: pytest.Item, *,
     told = "\n".join(sentence(finding) for finding in new)
     shown = OneSentence(f"{told}\n\n{trace}".rstrip(), path, line or 0)
     report.longrepr = shown  # type: ignore[assignment] # it takes whatever has toterminal()
+
+
+def _count(config: pytest.Config, run: Run, lane: Lane) -> None:
+    """Let pytest count and tell the second lane's scenarios among its own."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    for node_id in lane.node_ids if reporter is not None else ():
+        result = run.scenario(node_id).result()
+        place = (node_id.partition("::")[0], 0, result.name)
+        told: Any = None
+        outcome: Literal["passed", "failed", "skipped"] = "passed"
+        if result.outcome is Outcome.NOT_RUN:
+            outcome, told = "skipped", (*place[:2], f"Skipped: {result.reason}")
+        elif result.outcome is not Outcome.PASS:
+            text = "\n".join(map(sentence, run.findings_of(node_id)))
+            outcome, told = "failed", OneSentence(text, *place[:2])
+        report = pytest.TestReport(node_id, place, {}, outcome, told, "call", duration=result.seconds)
+        reporter.stats.setdefault(outcome, []).append(report)
 
 
 def _skip_reason(report: pytest.TestReport) -> str:

@@ -18,6 +18,7 @@ from chroma_qualify.cluster.lease import cluster_dir, read_leases
 from chroma_qualify.errors import UsageError
 
 IMAGE_MODES = ("auto", "registry", "packages")
+ONE_LANE_VARIABLE = "ONE_LANE"
 _KIND_PLUGIN = "pytest-kind"
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 
@@ -35,6 +36,8 @@ class Options:
         k8s_version: e.g. "1.37.2"; "" for the default.
         cluster_name: None: a unique one.
         use_cluster: a cluster of ours that is there and is to be left alone at the end; None: one is made.
+        one_lane: one scenario after the other, also those that may run beside others.
+        beside_of: id of the run whose second lane this is, see `lane`; "" for a run of its own.
         power_losses: how often the volume's power is cut.
         repeat: how often the scenarios are done that can be repeated on one cluster.
     """
@@ -53,6 +56,8 @@ class Options:
     power_losses: int = 2
     repeat: int = 1
     use_cluster: str | None = None
+    one_lane: bool = False
+    beside_of: str = ""
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -76,6 +81,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption(
         "--use-cluster", metavar="NAME", help="Run on a cluster that `chroma-qualify up` made, and leave it there"
     )
+    group.addoption("--one-lane", action="store_true", help="No second lane: one scenario after the other")
+    group.addoption("--beside-of", metavar="RUN", default="", help="Used by a run to start its second lane")
     group.addoption("--images", metavar="MODE", default="auto", help=f"One of {', '.join(IMAGE_MODES)} (default: auto)")
     if not _registered_by_pytest_kind(pluginmanager):
         group.addoption("--cluster-name", default=None, help="Name of the kind cluster (default: a unique one)")
@@ -122,6 +129,8 @@ def parse_options(config: pytest.Config) -> Options:
         power_losses=_number(config.getoption("power_losses"), "--power-losses", least=1, most=100),
         repeat=_number(config.getoption("repeat"), "--repeat", least=1, most=100),
         use_cluster=_usable(config.getoption("use_cluster"), config, name),
+        one_lane=bool(config.getoption("one_lane")) or os.environ.get(ONE_LANE_VARIABLE, "0") not in {"", "0"},
+        beside_of=str(config.getoption("beside_of")),
     )
 
 
@@ -164,7 +173,7 @@ def _usable(given: str | None, config: pytest.Config, new_name: str | None) -> s
     """The name of a cluster that is there; whether it runs is seen when it is used."""
     if given is None:
         return None
-    if new_name or config.getoption("nodes") != "1":
+    if (new_name or config.getoption("nodes") != "1") and not config.getoption("beside_of"):
         raise UsageError("--use-cluster cannot be used with --cluster-name or --nodes: that cluster is there already")
     known = sorted(lease.name for lease in read_leases() if (cluster_dir(lease.name) / "kubeconfig").is_file())
     if given not in known:
