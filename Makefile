@@ -57,6 +57,7 @@ lint: setup
 	.venv/bin/mypy scripts/bench-recorder
 	.venv/bin/mypy scripts/prove-interrupts
 	.venv/bin/mypy scripts/fault-table
+	.venv/bin/mypy scripts/client-table
 	.venv/bin/lint-imports
 	.venv/bin/zizmor --offline --quiet .github/workflows
 	scripts/actionlint
