@@ -7,6 +7,7 @@ scripts/client-table.
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -19,6 +20,7 @@ from chroma_qualify.deployment.forward import open_forward
 from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.errors import CandidateError, UndecidedError
 from chroma_qualify.plugin.candidates import chroma_image, with_chroma_image, with_objects
+from chroma_qualify.plugin.fixtures import fresh_namespace
 from chroma_qualify.workload.compatibility import try_client
 
 pytestmark = pytest.mark.beside
@@ -30,72 +32,68 @@ AT_ONCE = 3  # programs; most of their time is Python importing chromadb
 
 
 @pytest.fixture(scope="module")
-def newest_server(module_deploy):
-    """The candidate."""
-    return module_deploy("single-writer")
+def runs(run, cluster, observer, run_dir, module_deploy, candidate, request):
+    """(client, "newest" or "oldest" server) to what it did; all of them at a time, for they mostly import."""
+    with ExitStack() as stack:
+        older = None
+        if not run.options.manifests:
+            namespace = stack.enter_context(fresh_namespace(run, cluster, observer, request.node, "clients-oldest"))
+            older = apply_oldest(cluster, candidate("single-writer"), namespace)
+        newest = module_deploy("single-writer")
+        pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
+        begun = {(version, "newest"): begin(stack, pool, newest, version) for version in client_versions()}
+        if older is not None:
+            try:
+                wait_ready(older)
+            except CandidateError as error:  # it says nothing of the candidate
+                raise UndecidedError(f"the older Chroma did not get ready: {error.message}") from error
+            begun[NEWEST, "oldest"] = begin(stack, pool, older, NEWEST)
+        found = {pair: future.result() for pair, future in begun.items()}
+    with (run_dir / "clients.jsonl").open("a", encoding="utf-8") as file:  # for scripts/client-table
+        file.writelines(json.dumps(each.as_json()) + "\n" for each in found.values())
+    return found
 
 
-def run_all(deployed, versions):
-    """Every one of these clients with a server; by version."""
-    candidate = deployed.candidate
-    credentials = deployed.credentials
+def apply_oldest(cluster, newest, namespace):
+    """The same manifests with the oldest Chroma at hand."""
+    image = older_chromas()[0]
+    load_missing_images(cluster, (image,))
+    moved = in_namespace(newest, namespace)
+    return apply(cluster, with_objects(moved, with_chroma_image(moved.objects, moved.container, image)), namespace)
+
+
+def begin(stack, pool, deployed, version):
+    """A client's checks, on their way."""
+    candidate, credentials = deployed.candidate, deployed.credentials
+    way = stack.enter_context(
+        open_forward(deployed.cluster, deployed.namespace, candidate.service, candidate.service_port)
+    )
     protected = {"CHECK_TOKEN": credentials.token, "CHECK_CA": credentials.ca_file, "CHECK_SCHEME": credentials.scheme}
     environment = {name: value for name, value in protected.items() if value}
     server = chroma_image(candidate).rpartition("/")[2]
-    with (
-        open_forward(deployed.cluster, deployed.namespace, candidate.service, candidate.service_port) as way,
-        ThreadPoolExecutor(AT_ONCE) as pool,
-    ):
-        runs = pool.map(lambda version: try_client(version, server, way.host, way.port, environment), versions)
-        return dict(zip(versions, runs, strict=True))
+    return pool.submit(try_client, version, server, way.host, way.port, environment)
 
 
-@pytest.fixture(scope="module")
-def with_newest_server(newest_server, run_dir):
-    runs = run_all(newest_server, client_versions())
-    keep(run_dir, runs.values())
-    return runs
-
-
-def keep(run_dir, runs):
-    """For scripts/client-table."""
-    with (run_dir / "clients.jsonl").open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(run.as_json()) + "\n" for run in runs)
-
-
-def told(run, report):
-    report.measure(f"checks passed of {len(run.checks)}", sum(check.ok for check in run.checks))
+def judge(found, report, *, compatible=True):
+    report.measure(f"checks passed of {len(found.checks)}", sum(check.ok for check in found.checks))
+    report.add(*judge_client(found, compatible=compatible))
 
 
 @pytest.mark.parametrize("version", [version for version in client_versions() if version != INCOMPATIBLE])
-def test_with_the_newest_server(version, with_newest_server, report):
-    told(with_newest_server[version], report)
-    report.add(*judge_client(with_newest_server[version]))
+def test_with_the_newest_server(version, runs, report):
+    judge(runs[version, "newest"], report)
 
 
-def test_0_6_3_is_named_incompatible(with_newest_server, run, report):
+def test_0_6_3_is_named_incompatible(runs, run, report):
     """It connects, and fails at the first answer that describes a collection."""
-    found = with_newest_server[INCOMPATIBLE]
-    told(found, report)
-    report.add(*judge_client(found, compatible=False))
+    found = runs[INCOMPATIBLE, "newest"]
+    judge(found, report, compatible=False)
     if found.first_failure is not None:
         run.say(f"client {INCOMPATIBLE}: {found.first_failure.name}: {found.first_failure.error}")
         assert found.first_failure.error == ITS_ERROR
 
 
-def test_the_newest_client_with_the_oldest_server(candidate, cluster, namespace, run, run_dir, report):
-    if run.options.manifests:
+def test_the_newest_client_with_the_oldest_server(runs, report):
+    if (NEWEST, "oldest") not in runs:
         pytest.skip("it tries an older server of our own topology, not the candidate")
-    newer = in_namespace(candidate("single-writer"), namespace)
-    image = older_chromas()[0]
-    load_missing_images(cluster, (image,))
-    older = with_objects(newer, with_chroma_image(newer.objects, newer.container, image))
-    deployed = apply(cluster, older, namespace)
-    try:
-        wait_ready(deployed)
-    except CandidateError as error:  # it says nothing of the candidate
-        raise UndecidedError(f"the older Chroma did not get ready: {error.message}") from error
-    found = run_all(deployed, [NEWEST])[NEWEST]
-    keep(run_dir, [found])
-    told(found, report)
-    report.add(*judge_client(found))
+    judge(runs[NEWEST, "oldest"], report)

@@ -1,4 +1,4 @@
-"""From the manifests in use to the candidate and back: nothing acknowledged is lost, and what has no way back is refused.
+"""From the manifests in use to the candidate and back: nothing acknowledged is lost, what has no way back is refused.
 
     make e2e BASELINE=DIR MANIFESTS=DIR SCENARIOS=upgrade
 
@@ -53,8 +53,7 @@ def kept(promotion, seed):
     there = []
     with way_to(promotion.deployed) as way:
         server = connected(promotion.deployed, way)
-        for size in SIZES:
-            there.append(written(server, Kept(f"quiet-{size}", {}), values.take(size)))
+        there += [written(server, Kept(f"quiet-{size}", {}), values.take(size)) for size in SIZES]
         there += [written(server, Kept(f"space-{space}", {}, space), values.take(SMALL)) for space in SPACES]
         texts = tuple(f"field note {number} on the walrus [{number}]" for number in range(SMALL))
         there.append(written(server, Kept("texts", {}, texts=texts), values.take(SMALL)))
