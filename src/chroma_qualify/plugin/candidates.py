@@ -55,14 +55,20 @@ class Candidates:
             if not directory.is_dir():
                 known = ", ".join(sorted(path.name for path in self._overlays.glob("*") if path.is_dir()))
                 raise UsageError(f"there is no topology {topology}", remedy=f"known are: {known or 'none'}")
-            candidate = load_candidate(directory, self._kubectl())
+            candidate = self.load_from(directory)
             if self._options.chroma_version:
                 objects = with_chroma_version(candidate.objects, candidate.container, self._options.chroma_version)
-                candidate = Candidate.from_objects(
-                    objects, directory, kubectl=candidate.kubectl, access=candidate.access
-                )
+                candidate = with_objects(candidate, objects)
             self._loaded[directory] = candidate
         return self._loaded[directory]
+
+    def load_from(self, directory: Path) -> Candidate:
+        """The manifests of another directory, such as a baseline's, with the version of Chroma that they say.
+
+        Raises:
+            UsageError: they cannot be read.
+        """
+        return load_candidate(directory, self._kubectl())
 
     def promises(self, topology: str = DEFAULT_TOPOLOGY) -> Promises:
         """What the candidate's directory, else the topology's, promises.
@@ -109,8 +115,13 @@ class Candidates:
             self._never_ready[candidate.digest] = error
 
 
+def with_objects(candidate: Candidate, objects: Sequence[KubeObject]) -> Candidate:
+    """The candidate with other objects, of which Chroma is found anew."""
+    return Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl, access=candidate.access)
+
+
 def with_chroma_image(objects: Sequence[KubeObject], container: str, image: str) -> tuple[KubeObject, ...]:
-    """The objects with another image in the containers of that name, and in init containers of theirs."""
+    """The objects with another image in the containers of that name."""
     return _with_images(objects, container, lambda _: image)
 
 
@@ -125,7 +136,6 @@ def with_chroma_version(objects: Sequence[KubeObject], container: str, version: 
 
 
 def _with_images(objects: Sequence[KubeObject], container: str, rename: Callable[[str], str]) -> tuple[KubeObject, ...]:
-    """As kustomize's `images:` does it: init containers of the same image, such as a guard's, follow."""
     changed = copy.deepcopy(list(objects))
     for item in changed:
         pod = (item.get("spec") or {}).get("template", {}).get("spec", {})
