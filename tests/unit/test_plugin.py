@@ -225,6 +225,8 @@ def test_progress_is_printed_as_it_happens_and_pytest_has_the_last_line(qualify)
         (("--nodes", "0"), "--nodes 0 is less than 1"),
         (("--seed", "x"), "--seed x is not a whole number"),
         (("--chroma-version", "latest"), "--chroma-version latest is not a version"),
+        (("--use-cluster", "nowhere"), "--use-cluster nowhere: there is no such cluster of ours"),
+        (("--use-cluster", "x", "--cluster-name", "y"), "--use-cluster cannot be used with --cluster-name"),
         (("--kind-bin", "nowhere"), "--kind-bin nowhere: there is no such file"),
         (("-k", "nothing_like_it"), "no scenario matches 'nothing_like_it'"),
     ],
@@ -360,6 +362,15 @@ def test_what_the_linter_finds_fails_the_run_which_goes_on(qualify, manifests):
     assert verdict["scenarios"][1]["outcome"] == "pass"
     assert {finding["scenario"] for finding in verdict["findings"]} == {"lint"}
     assert any("410" in finding["message"] + finding["evidence"] for finding in verdict["findings"])
+
+
+def test_a_field_that_does_not_exist_fails_the_run(qualify, manifests):
+    deployment = manifests / "deployment.yaml"
+    deployment.write_text(deployment.read_text().replace("          resources:", "          resource:"))
+    result, verdict = qualify("def test_it(): pass", *with_manifests(manifests))
+    assert result.ret == 1
+    assert rules(verdict) == [("schema-invalid", "fail")]
+    assert "unknown field spec.template.spec.containers[0].resource" in verdict["findings"][0]["message"]
 
 
 def test_a_scenario_without_its_feature_is_told_and_skipped(qualify, manifests):

@@ -45,6 +45,8 @@ class Experiment:
         past_api_server: must the clients reach Chroma without the API server?
         nodes: that the cluster must have.
         own_nodes: must they be ours, so that the fault can be made from them?
+        alone: does it strike at more than the deployment's namespace, so that nothing may run beside it?
+        spoils: may an experiment after it on the same deployment meet what it did?
         seconds: usual duration on 2 cores.
     """
 
@@ -59,6 +61,8 @@ class Experiment:
     past_api_server: bool = False
     nodes: int = 1
     own_nodes: bool = True
+    alone: bool = False
+    spoils: bool = False
     seconds: int = 15
 
     def as_json(self) -> dict[str, Any]:
@@ -106,7 +110,7 @@ def experiments(power_losses: int = POWER_LOSSES) -> tuple[Experiment, ...]:
 
 def fault_names() -> frozenset[str]:
     """All that qualification.yaml may speak of."""
-    return frozenset((*(fault.name for fault in FAULTS), SCALED_OUT_WRITES))
+    return frozenset((*(fault.name for fault in FAULTS), SCALED_OUT_WRITES, PROMOTION))
 
 
 def plan_json(chosen: Iterable[Experiment]) -> list[dict[str, Any]]:
@@ -114,6 +118,8 @@ def plan_json(chosen: Iterable[Experiment]) -> list[dict[str, Any]]:
     return [experiment.as_json() for experiment in chosen]
 
 
+# From one set of manifests to another: `promotion.Promotion` needs both, so it is no row of the table.
+PROMOTION = "promotion"
 # Several servers on one volume, each written to: no `Fault`, see `writers`.
 SCALED_OUT_WRITES = "scaled-out-writes"
 SHARED = f"{SCALED_OUT_WRITES}.shared"  # the collection that is written through each replica by itself
@@ -156,16 +162,16 @@ def _table(power_losses: int) -> Iterator[Experiment]:
     yield row("network-partition", graceful, 18, hold=4.0)
     yield row("network-loss", graceful, 15, hold=4.0, workloads=_READ)
     yield row("network-latency", graceful, 17, hold=3.0, workloads=_READ)
-    yield row("dns-down", graceful, 18, hold=1.0)
-    yield row("api-server-down", graceful, 15, hold=3.0, past_api_server=True)
-    yield row("node-pause", graceful, 15, hold=4.0)
-    yield row("node-restart", kill, 45, quiet=_QUIET, workloads=_CHURN)
-    yield row("node-drain", graceful, 30, nodes=2)
-    yield row("node-loss", kill, 120, nodes=2)
+    yield row("dns-down", graceful, 18, hold=1.0, alone=True)
+    yield row("api-server-down", graceful, 15, hold=3.0, past_api_server=True, alone=True)
+    yield row("node-pause", graceful, 15, hold=4.0, alone=True)
+    yield row("node-restart", kill, 45, quiet=_QUIET, workloads=_CHURN, alone=True)
+    yield row("node-drain", graceful, 30, nodes=2, alone=True)
+    yield row("node-loss", kill, 120, nodes=2, alone=True)
     for number in range(1, power_losses + 1):
         yield row(f"power-loss-{number}", Stress.POWER_LOSS, 25, fault="power-loss", workloads=_BULK)
     # Restarted, for that is the mitigation: what was acknowledged must be there then.
-    yield row("volume-full", Stress.VOLUME_FULL, 50, hold=3.0, restart=True)
+    yield row("volume-full", Stress.VOLUME_FULL, 50, hold=6.0, restart=True, spoils=True)
     yield row("image-upgrade", graceful, 40, place=Place.OLDER, workloads=_READ, own_nodes=False)
 
 

@@ -7,8 +7,10 @@ Makefile name it. It puts the rooms together and holds no logic of its own about
     outcome    which exception is whose fault
     run        the state of one run, from plan.json to verdict.json
     candidates which manifests a scenario gets
+    lane       scenarios that may run beside others, in a process of their own (`lifeline`: which ends with the run)
     hooks      pytest's events → the run
     fixtures   what scenarios use
+    promotions from the manifests in use to the candidate
     contract   pytest-kind's `kind_cluster`, on a cluster of ours
 """
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from chroma_qualify.cluster.images.ensure import Source, find_images
-from chroma_qualify.cluster.kind import ClusterConfig, ephemeral_cluster
+from chroma_qualify.cluster.kind import ClusterConfig, ephemeral_cluster, find_cluster
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.deployment.apply import Deployed, apply, create_namespace, delete_namespace, wait_ready
 from chroma_qualify.deployment.forward import Forward, open_forward
@@ -29,6 +29,7 @@ from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.observe.recorder import Observer
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY
 from chroma_qualify.plugin.hooks import CANDIDATES, RUN
+from chroma_qualify.plugin.lane import second_lane
 from chroma_qualify.plugin.run import Run, ScenarioState
 from chroma_qualify.report.console import how_to_reach
 from chroma_qualify.report.verdict import Measure
@@ -36,6 +37,7 @@ from chroma_qualify.report.verdict import Measure
 if TYPE_CHECKING:
     from chroma_qualify.faults.experiment import Context
     from chroma_qualify.plugin.bench import Bench
+    from chroma_qualify.plugin.promotions import Promotions
     from chroma_qualify.workload.recorder import Recorder
 
 _CREATE_USUALLY = 40  # seconds, on 2 cores
@@ -66,6 +68,10 @@ class Report:
     ) -> None:
         """Something could not be decided: a control failed, a fault has no proof."""
         self._add(Finding(rule, Severity.UNKNOWN, message, str(evidence), remedy, collection=collection))
+
+    def note(self, rule: str, message: str, *, evidence: object = "", remedy: str = "") -> None:
+        """What must be known before promoting, and fails nothing."""
+        self._add(Finding(rule, Severity.NOTE, message, str(evidence), remedy))
 
     def measure(self, name: str, value: float, unit: str = "") -> None:
         """A number for the verdict's table."""
@@ -116,9 +122,16 @@ def cluster_config(run: Run) -> ClusterConfig:
 
 
 @pytest.fixture(scope="session")
-def cluster(run: Run, cluster_config: ClusterConfig) -> Iterator[Cluster]:
-    """The cluster, its add-ons ready; deleted at the end unless `--keep-cluster`."""
+def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """The cluster, its add-ons ready; deleted at the end unless `--keep-cluster` or `--use-cluster`."""
     options = run.options
+    if options.use_cluster:
+        cluster = find_cluster(options.use_cluster)
+        _note_versions(run, cluster)
+        run.say(f"cluster {cluster.name}: used as it is")
+        with second_lane(request.session, cluster.name):
+            yield cluster
+        return
     life = ephemeral_cluster(cluster_config, run.say)
     run.say(f"cluster: creating, {options.nodes} node(s) (usually {_CREATE_USUALLY} s)")
     try:
@@ -129,11 +142,10 @@ def cluster(run: Run, cluster_config: ClusterConfig) -> Iterator[Cluster]:
             raise
         raise InfraError(error.message, remedy=error.remedy, evidence=error.evidence) from error
     try:
-        run.versions["kubernetes"] = _server_version(cluster)
-        images = find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None)
-        run.images = images.source.value
+        _note_versions(run, cluster)
         run.say(f"cluster {cluster.name}: ready")
-        yield cluster
+        with second_lane(request.session, cluster.name):
+            yield cluster
     finally:
         run.say(f"cluster {cluster.name}: {'kept' if options.keep else 'deleting'}")
         with run.part("teardown"):
@@ -191,6 +203,22 @@ def bench(
         yield bench
     finally:
         bench.close()
+
+
+@pytest.fixture(scope="module")
+def promotion(
+    run: Run, cluster: Cluster, module_namespace: str, recorder: Recorder, request: pytest.FixtureRequest
+) -> Promotions:
+    """The baseline, deployed and ready, and the candidate that is to follow; shared by a file."""
+    from chroma_qualify.faults.experiment import Context
+    from chroma_qualify.plugin.promotions import Promotions, promotion_pair
+
+    pair = promotion_pair(run, cluster, request.config.stash[CANDIDATES], request.config.rootpath)
+    before, after = (in_namespace(each, module_namespace) for each in pair)
+    context = Context(recorder, run.clock, run.directory, run.options.seed)
+    promotions = Promotions(run, cluster, (before, after), context)
+    promotions.begin()
+    return promotions
 
 
 @pytest.fixture
@@ -256,7 +284,7 @@ def chroma(forward: Callable[[Deployed], Forward]) -> Callable[..., Any]:
 
     def client(deployed: Deployed, **options: Any) -> Any:  # noqa: ANN401 (chromadb's own type)
         way = forward(deployed)
-        return connect(way.host, way.port, **options)
+        return connect(way.host, way.port, **{"credentials": deployed.credentials, **options})
 
     return client
 
@@ -265,6 +293,19 @@ def chroma(forward: Callable[[Deployed], Forward]) -> Callable[..., Any]:
 def report(run: Run, request: pytest.FixtureRequest) -> Report:
     """Soft findings and measures of this scenario."""
     return Report(run.scenario(request.node.nodeid))
+
+
+def _note_versions(run: Run, cluster: Cluster) -> None:
+    """What runs, for the verdict."""
+    options = run.options
+    run.versions["kubernetes"] = _server_version(cluster)
+    try:
+        images = find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None)
+    except InfraError:
+        if not options.use_cluster:  # that one may have been made of images that are defined otherwise by now
+            raise
+    else:
+        run.images = images.source.value
 
 
 def _server_version(cluster: Cluster) -> str:

@@ -1,7 +1,8 @@
 """pytest's events → the run: check, plan, lint, judge, tell.
 
 Order of a session: options are checked (exit 2 before anything is made) → scenarios are collected → plan.json →
-lint → scenarios (the first one that needs it brings up the cluster) → teardown → verdict.json, summary, exit code.
+lint → scenarios (the first one that needs it brings up the cluster, and with it the second lane) → teardown →
+verdict.json, summary, exit code.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytest
 
 from chroma_qualify.checks.promises import STRICTEST
 from chroma_qualify.errors import InfraError, QualifyError, UsageError
 from chroma_qualify.faults.experiments import Experiment, experiments, plan_json, scaled_out_writes
+from chroma_qualify.faults.promotion import promotion
 from chroma_qualify.findings import Finding, Severity
-from chroma_qualify.lint import lint_objects
+from chroma_qualify.lint import lint_objects, schema_invalid
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
+from chroma_qualify.plugin.lane import LANE, Lane, runs_alone, split
 from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
 from chroma_qualify.plugin.run import Run, ScenarioState
@@ -31,7 +34,8 @@ RUN = pytest.StashKey[Run]()
 CANDIDATES = pytest.StashKey[Candidates]()
 _SIGTERM = pytest.StashKey[Any]()
 _STOPPED = pytest.StashKey[bool]()  # by `_stop`, not by Ctrl-C: pytest ends with the same status for both
-_DEPLOYING = {"deploy", "module_deploy", "candidate", "bench"}  # fixtures that need manifests
+_PROMOTION = "promotion"  # the fixture
+_DEPLOYING = {"deploy", "module_deploy", "candidate", "bench", _PROMOTION}  # fixtures that need manifests
 
 
 class OneSentence:
@@ -67,6 +71,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         if options.manifests:
             candidates.load()
             candidates.promises()
+        if options.baseline:
+            candidates.load_from(options.baseline)
     except QualifyError as error:
         _stop(session, error)
     config.stash[RUN] = Run(options, _printer(config), config.rootpath / "runs")
@@ -84,6 +90,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Undo what is not ours alone."""
     if (handler := config.stash.get(_SIGTERM, None)) is not None:
         signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.hookimpl(trylast=True)  # once others have left out what was not asked for
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the scenarios in order, and give the second lane what is its own."""
+    run = config.stash.get(RUN, None)
+    if run is not None:
+        split(items, config, run)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -106,6 +120,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def _start(session: pytest.Session, run: Run) -> None:
+    lane = session.config.stash.get(LANE, None)
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     needs_manifests = run.options.manifests is not None or bool(wanted & _DEPLOYING)
     candidates = session.config.stash[CANDIDATES]
@@ -116,16 +131,18 @@ def _start(session: pytest.Session, run: Run) -> None:
     versions = {"chroma": chroma_image(candidate)} if candidate else {}
     run.start(
         [item.nodeid for item in session.items],
+        beside=lane.node_ids if lane else (),
         digest=digest,
         manifests=manifests,
         versions=versions,
         experiments=_planned(session, run),
         promises=promises,
     )
-    run.say(f"run {run.id}: {len(session.items)} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
-    if candidate is not None:
+    number = len(session.items) + (len(lane.node_ids) if lane else 0)
+    run.say(f"run {run.id}: {number} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
+    if candidate is not None and not run.options.beside_of:  # the first lane has done so
         begin = time.monotonic()
-        findings = lint_objects(candidate.objects)
+        findings = [*lint_objects(candidate.objects), *schema_invalid(candidate.objects, candidates.schemas())]
         run.add_lint(findings, time.monotonic() - begin)
         for finding in findings:
             run.say(f"lint: {finding.severity.value}: {finding.rule}: {finding.message}")
@@ -136,6 +153,8 @@ def _start(session: pytest.Session, run: Run) -> None:
 def _planned(session: pytest.Session, run: Run) -> list[dict[str, Any]]:
     """What plan.json carries as `experiments`."""
     planned = plan_json(chosen_experiments(session.items))
+    if any(_PROMOTION in getattr(item, "fixturenames", ()) for item in session.items):
+        planned += plan_json([promotion()])
     scales = run.options.manifests and session.config.stash[CANDIDATES].load().hpa is not None
     if scales and any("writers_context" in getattr(item, "fixturenames", ()) for item in session.items):
         planned.append(scaled_out_writes(by_load=True))
@@ -165,6 +184,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     run = item.config.stash.get(RUN, None)
     if run is None:
         return (yield)
+    if (lane := item.config.stash.get(LANE, None)) is not None and runs_alone(item):
+        lane.wait()
     state = run.scenario(item.nodeid)
     run.say(f"{state.name}: begins ({run.position(item.nodeid)})")
     begin, parts = time.monotonic(), run.parts_seconds()
@@ -237,11 +258,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         )
     # Once a run has begun only Ctrl-C or SIGTERM end it with this status.
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+    if (lane := session.config.stash.get(LANE, None)) is not None:
+        lane.settle(interrupted=interrupted)
     try:
         session.exitstatus = run.finish(interrupted=interrupted).verdict.exit_code
     except OSError as error:  # a full disk; what was found is still printed
         run.say(f"the verdict cannot be written: {error}")
         session.exitstatus = Verdict.INFRA.exit_code
+    if lane is not None:
+        _count(session.config, run, lane)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -277,6 +302,23 @@ def _tell(report: pytest.TestReport, state: ScenarioState, item: pytest.Item, *,
     told = "\n".join(sentence(finding) for finding in new)
     shown = OneSentence(f"{told}\n\n{trace}".rstrip(), path, line or 0)
     report.longrepr = shown  # type: ignore[assignment] # it takes whatever has toterminal()
+
+
+def _count(config: pytest.Config, run: Run, lane: Lane) -> None:
+    """Let pytest count and tell the second lane's scenarios among its own."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    for node_id in lane.node_ids if reporter is not None else ():
+        result = run.scenario(node_id).result()
+        place = (node_id.partition("::")[0], 0, result.name)
+        told: Any = None
+        outcome: Literal["passed", "failed", "skipped"] = "passed"
+        if result.outcome is Outcome.NOT_RUN:
+            outcome, told = "skipped", (*place[:2], f"Skipped: {result.reason}")
+        elif result.outcome is not Outcome.PASS:
+            text = "\n".join(map(sentence, run.findings_of(node_id)))
+            outcome, told = "failed", OneSentence(text, *place[:2])
+        report = pytest.TestReport(node_id, place, {}, outcome, told, "call", duration=result.seconds)
+        reporter.stats.setdefault(outcome, []).append(report)
 
 
 def _skip_reason(report: pytest.TestReport) -> str:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from chroma_qualify.cluster.lease import cluster_dir, read_leases
 from chroma_qualify.errors import UsageError
 
 IMAGE_MODES = ("auto", "registry", "packages")
+_ONE_LANE = "ONE_LANE"  # in the environment, as for scripts/qualify
 _KIND_PLUGIN = "pytest-kind"
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 
@@ -33,8 +35,12 @@ class Options:
         chroma_version: e.g. "1.5.9", and then it overrules what the manifests say; "" if none was asked for.
         k8s_version: e.g. "1.37.2"; "" for the default.
         cluster_name: None: a unique one.
+        use_cluster: a cluster of ours that is there and is to be left alone at the end; None: one is made.
+        one_lane: one scenario after the other, also those that may run beside others.
+        beside_of: id of the run whose second lane this is, see `lane`; "" for a run of its own.
         power_losses: how often the volume's power is cut.
         repeat: how often the scenarios are done that can be repeated on one cluster.
+        baseline: directory of the manifests in use, from which the candidate is promoted; None: see `promotions`.
     """
 
     manifests: Path | None
@@ -50,12 +56,17 @@ class Options:
     kubectl: Path | None
     power_losses: int = 2
     repeat: int = 1
+    use_cluster: str | None = None
+    one_lane: bool = False
+    beside_of: str = ""
+    baseline: Path | None = None
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Register our options, and pytest-kind's where it does not do so itself."""
     group = parser.getgroup("chroma-qualify")
     group.addoption("--manifests", metavar="DIR", help="The candidate; every scenario uses it (default: its topology)")
+    group.addoption("--baseline", metavar="DIR", help="The manifests in use, from which --manifests is promoted")
     group.addoption("--run-dir", metavar="DIR", help="Where this run is written (default: a new one under runs/)")
     group.addoption("--seed", metavar="N", help="Reproduces the data of a run (default: random, printed)")
     group.addoption("--nodes", metavar="N", default="1", help="Nodes of the cluster (default: 1, the control plane)")
@@ -70,6 +81,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption(
         "--repeat", metavar="N", default="1", help="How often writes while scaled out are tried (default: 1)"
     )
+    group.addoption(
+        "--use-cluster", metavar="NAME", help="Run on a cluster that `chroma-qualify up` made, and leave it there"
+    )
+    group.addoption("--one-lane", action="store_true", help="No second lane: one scenario after the other")
+    group.addoption("--beside-of", metavar="RUN", default="", help="Used by a run to start its second lane")
     group.addoption("--images", metavar="MODE", default="auto", help=f"One of {', '.join(IMAGE_MODES)} (default: auto)")
     if not _registered_by_pytest_kind(pluginmanager):
         group.addoption("--cluster-name", default=None, help="Name of the kind cluster (default: a unique one)")
@@ -88,6 +104,9 @@ def parse_options(config: pytest.Config) -> Options:
     """
     _refuse_what_would_be_ignored(config)
     manifests = _existing(config.getoption("manifests"), "--manifests", config.invocation_params.dir, directory=True)
+    baseline = _existing(config.getoption("baseline"), "--baseline", config.invocation_params.dir, directory=True)
+    if baseline and not manifests:
+        raise UsageError("--baseline needs --manifests", remedy="name the candidate that is to be promoted")
     run_dir = config.getoption("run_dir")
     if run_dir and (path := config.invocation_params.dir / run_dir).exists() and not _is_empty(path):
         raise UsageError(f"--run-dir {run_dir} is not empty", remedy="name a new directory; a run is never overwritten")
@@ -100,6 +119,7 @@ def parse_options(config: pytest.Config) -> Options:
             remedy="run it as often as you like",
         )
     name = config.getoption("cluster_name")
+    name = None if name == _KIND_PLUGIN else name  # that one is pytest-kind's default
     return Options(
         manifests=manifests,
         run_dir=config.invocation_params.dir / run_dir if run_dir else None,
@@ -108,12 +128,16 @@ def parse_options(config: pytest.Config) -> Options:
         chroma_version=_version(config.getoption("chroma_version"), "--chroma-version"),
         k8s_version=_version(config.getoption("k8s_version"), "--k8s-version"),
         images=images,
-        cluster_name=None if name == _KIND_PLUGIN else name,  # that one is pytest-kind's default
+        cluster_name=name,
         keep=bool(config.getoption("keep_cluster")),
         kind=_existing(config.getoption("kind_bin"), "--kind-bin", config.invocation_params.dir),
         kubectl=_existing(config.getoption("kind_kubectl_bin"), "--kind-kubectl-bin", config.invocation_params.dir),
         power_losses=_number(config.getoption("power_losses"), "--power-losses", least=1, most=100),
         repeat=_number(config.getoption("repeat"), "--repeat", least=1, most=100),
+        use_cluster=_usable(config.getoption("use_cluster"), config, name),
+        one_lane=bool(config.getoption("one_lane")) or os.environ.get(_ONE_LANE, "0") not in {"", "0"},
+        beside_of=str(config.getoption("beside_of")),
+        baseline=baseline,
     )
 
 
@@ -150,6 +174,21 @@ def _existing(given: str | None, option: str, base: Path, *, directory: bool = F
     if not (path.is_dir() if directory else path.is_file()):
         raise UsageError(f"{option} {given}: there is no such {'directory' if directory else 'file'}")
     return path
+
+
+def _usable(given: str | None, config: pytest.Config, new_name: str | None) -> str | None:
+    """The name of a cluster that is there; whether it runs is seen when it is used."""
+    if given is None:
+        return None
+    if (new_name or config.getoption("nodes") != "1") and not config.getoption("beside_of"):
+        raise UsageError("--use-cluster cannot be used with --cluster-name or --nodes: that cluster is there already")
+    known = sorted(lease.name for lease in read_leases() if (cluster_dir(lease.name) / "kubeconfig").is_file())
+    if given not in known:
+        raise UsageError(
+            f"--use-cluster {given}: there is no such cluster of ours",
+            remedy=f"there are: {', '.join(known) or 'none'}; `chroma-qualify up --name {given}` makes it",
+        )
+    return given
 
 
 def _number(given: str | None, option: str, *, least: int, most: int | None = None) -> int:

@@ -41,9 +41,12 @@ class ScenarioState:
     reason: str = ""
     interrupted: bool = False
     told: int = 0  # how many of the findings pytest has shown
+    adopted: ScenarioResult | None = None  # of the second lane
 
     def result(self) -> ScenarioResult:
         """The scenario as verdict.json has it."""
+        if self.adopted is not None:
+            return self.adopted
         outcome = outcome_of(self.findings)
         if outcome is Outcome.PASS and self.interrupted:
             outcome = Outcome.UNKNOWN
@@ -84,22 +87,37 @@ class Run:
         self._parts = list(_parts_before())
         self._findings: list[Finding] = []
         self._raised: list[BaseException] = []
+        self._beside: frozenset[str] = frozenset()
+        self._lane_parts: list[Part] = []
+        self._lane_experiments: tuple[Mapping[str, object], ...] = ()
 
     def start(
         self,
         scenarios: Sequence[str],
         *,
+        beside: Sequence[str] = (),
         digest: str,
         manifests: str,
         versions: Mapping[str, str],
         experiments: Sequence[Mapping[str, Any]] = (),
         promises: Promises = STRICTEST,
     ) -> None:
-        """Make the run directory and write plan.json; `scenarios` are pytest's node ids, in order."""
+        """Make the run directory and write plan.json.
+
+        Args:
+            scenarios: pytest's node ids, in order.
+            beside: those of the second lane.
+            digest: as `Plan` has it, and so the rest.
+            manifests: of the candidate.
+            versions: known so far.
+            experiments: of the first lane.
+            promises: of the candidate.
+        """
         self.versions = dict(versions)
         self.directory.mkdir(parents=True, exist_ok=True)
         options = self.options
-        self._states = {node_id: ScenarioState(scenario_name(node_id)) for node_id in scenarios}
+        self._states = {node_id: ScenarioState(scenario_name(node_id)) for node_id in (*scenarios, *beside)}
+        self._beside = frozenset(beside)
         self._plan = Plan(
             run_id=self.id,
             manifests=manifests,
@@ -114,6 +132,8 @@ class Run:
                 "images": options.images,
                 "nodes": options.nodes,
                 "keep": options.keep,
+                "baseline": str(options.baseline or ""),
+                "lanes": 2 if beside else 1,
                 "k8s_version": options.k8s_version or "default",
                 "chroma_version": options.chroma_version or "as the manifests say",
             },
@@ -126,7 +146,11 @@ class Run:
 
     def say(self, text: str) -> None:
         """One line of progress, with the seconds since the run began."""
-        self._say(f"[{time.monotonic() - self._begin:6.1f} s] {text}")
+        self._say(self.stamped(text))
+
+    def stamped(self, text: str) -> str:
+        """A line of progress as `say` prints it."""
+        return f"[{time.monotonic() - self._begin:6.1f} s] {text}"
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -146,8 +170,10 @@ class Run:
         return self._states.setdefault(node_id, ScenarioState(scenario_name(node_id)))
 
     def position(self, node_id: str) -> str:
-        """`3 of 20`."""
-        return f"{list(self._states).index(node_id) + 1} of {len(self._states)}"
+        """`3 of 20`, of its lane."""
+        alike = node_id in self._beside
+        mine = [each for each in self._states if each != LINT and (each in self._beside) == alike]
+        return f"{mine.index(node_id) + 1} of {len(mine)}"
 
     def failed(self, node_id: str) -> bool:
         """Has anything been found by this scenario, or by one of this module (`file.py`)? Accepted risks apart."""
@@ -173,6 +199,45 @@ class Run:
         """Record a finding of no scenario in particular."""
         self._findings.append(finding)
 
+    def broken(self) -> bool:
+        """Is it known that the cluster or the machine failed?"""
+        found = [*self._findings, *(finding for state in self._states.values() for finding in state.findings)]
+        return any(finding.severity is Severity.INFRA for finding in found)
+
+    def adopt(self, other: RunResult, seconds: float, *, interrupted: bool) -> None:
+        """Take over what the second lane ended with.
+
+        Args:
+            other: its verdict.
+            seconds: how long it took.
+            interrupted: did we end it, so that it need not say so?
+        """
+        results = {result.name: result for result in other.scenarios}
+        for node_id in self._beside:
+            state = self._states[node_id]
+            state.adopted = results.get(state.name)
+            state.reason = "the second lane does not tell of it"
+        for finding in other.findings:
+            if finding.rule == "nothing-ran" or (interrupted and finding.rule == "interrupted"):
+                continue  # of both lanes together it is judged at the end
+            told = finding.message if finding.scenario else f"second lane: {finding.message}"
+            self._findings.append(dataclasses.replace(finding, message=told))
+        self._lane_parts = [Part(f"beside: {part.name}", part.seconds) for part in other.parts]
+        self._lane_parts.append(Part("second lane, beside the first", seconds))
+        self._lane_experiments = other.experiments
+        self.versions = {**other.versions, **self.versions}
+
+    def findings_of(self, node_id: str) -> list[Finding]:
+        """What a scenario has found, in either lane."""
+        state = self._states[node_id]
+        return [*state.findings, *(each for each in self._findings if each.scenario == state.name)]
+
+    def lose_lane(self, seconds: float) -> None:
+        """Nothing is known of the second lane, which ended after so many seconds."""
+        for node_id in self._beside:
+            self._states[node_id].reason = "the second lane ended before it"
+        self._lane_parts = [Part("second lane, beside the first", seconds)]
+
     def add_experiment(self, result: ExperimentResult) -> None:
         """Record what a fault did, for the verdict's table; its findings are the scenario's to report."""
         self._experiments.append(result)
@@ -180,7 +245,7 @@ class Run:
     def finish(self, *, interrupted: bool) -> RunResult:
         """Judge the run and write verdict.json and junit.xml."""
         for state in self._states.values():
-            if not state.findings and not state.seconds and not state.reason:
+            if not state.adopted and not state.findings and not state.seconds and not state.reason:
                 state.reason = "the run was interrupted" if interrupted else "the run ended before it"
         if interrupted:
             message = "the run was interrupted before its end"
@@ -188,7 +253,8 @@ class Run:
         scenarios = tuple(state.result() for state in self._states.values())
         found = [finding for state in self._states.values() for finding in state.findings]
         ran = [scenario for scenario in scenarios if scenario.name != LINT]
-        found += left_risks(self._judged, self._experiments)
+        if not self.options.beside_of:  # the first lane tells of what is left
+            found += left_risks(self._judged, self._experiments)
         verdict, findings = judge([*found, *self._findings], ran)
         plan = self._plan
         self.result = RunResult(
@@ -196,13 +262,13 @@ class Run:
             verdict=verdict,
             findings=findings,
             scenarios=scenarios,
-            parts=tuple(self._parts),
+            parts=(*self._parts, *self._lane_parts),
             versions=self.versions,
             seed=self.options.seed,
             images=self.images,
             manifests=plan.manifests if plan else "",
             digest=plan.digest if plan else "",
-            experiments=tuple(experiment_json(each) for each in self._experiments),
+            experiments=(*(experiment_json(each) for each in self._experiments), *self._lane_experiments),
         )
         write_verdict(self.result, self.directory)
         write_junit(self.result, self.directory)

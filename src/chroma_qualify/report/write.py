@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chroma_qualify.report.verdict import RunResult
+from chroma_qualify.findings import Finding, Severity
+from chroma_qualify.report.verdict import Measure, Outcome, Part, RunResult, ScenarioResult, Verdict
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,6 +57,43 @@ def write_verdict(result: RunResult, directory: Path) -> Path:
     for part in ordered["parts"]:
         part["seconds"] = round(part["seconds"], 3)
     return _write(directory / "verdict.json", ordered)
+
+
+def read_verdict(directory: Path) -> RunResult:
+    """What `write_verdict` wrote into a run directory.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it is none.
+    """
+    document = json.loads((directory / "verdict.json").read_bytes())
+    try:
+        return RunResult(
+            run_id=document["run_id"],
+            verdict=Verdict(document["verdict"]),
+            findings=tuple(
+                Finding(**{**finding, "severity": Severity(finding["severity"])}) for finding in document["findings"]
+            ),
+            scenarios=tuple(
+                ScenarioResult(
+                    **{
+                        **scenario,
+                        "outcome": Outcome(scenario["outcome"]),
+                        "measures": tuple(Measure(**measure) for measure in scenario["measures"]),
+                    }
+                )
+                for scenario in document["scenarios"]
+            ),
+            parts=tuple(Part(**part) for part in document["parts"]),
+            versions=document["versions"],
+            seed=document["seed"],
+            images=document["images"],
+            manifests=document["manifests"],
+            digest=document["digest"],
+            experiments=tuple(document["experiments"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{directory / 'verdict.json'} is no verdict: {error!r}") from error
 
 
 def _write(path: Path, document: Mapping[str, object]) -> Path:
