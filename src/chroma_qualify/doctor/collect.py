@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,22 +26,76 @@ from chroma_qualify.doctor.snapshot import Gap, Log, MemoryUse, Snapshot, Volume
 from chroma_qualify.errors import InfraError, UsageError
 from chroma_qualify.lint.objects import Workload, at, mappings, name_of, of_kind
 
-_TIMEOUT = (10.0, 60.0)  # s, to connect and to read
+_TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)  # s
 _WIDTH = 4  # requests at a time
 _LOG_LINES = 20_000  # with its request log on, Chroma writes about two a second for the probes alone
-_MONITORING = ("monitoring.coreos.com", "v1")
 _UNFOUND = ("pods", "deployments", "statefulsets")  # without one of them it cannot be told where Chroma is
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Kind:
-    """A kind to list: its resource as a role names it, and what cannot be told without it."""
+# resource as a role names it, API group and version, kind, what cannot be told without it
+_START, _REACH, _SETUP = "why pods do not start", "why connections fail", "what is set up wrongly"
+_KINDS = (
+    ("pods", "api/v1", "Pod", "where Chroma is and how it does"),
+    ("deployments", "apis/apps/v1", "Deployment", "where Chroma is"),
+    ("statefulsets", "apis/apps/v1", "StatefulSet", "where Chroma is"),
+    ("daemonsets", "apis/apps/v1", "DaemonSet", _SETUP),
+    ("replicasets", "apis/apps/v1", "ReplicaSet", "whose the pods are"),
+    ("events", "api/v1", "Event", _START),
+    ("persistentvolumeclaims", "api/v1", "PersistentVolumeClaim", _START),
+    ("services", "api/v1", "Service", _REACH),
+    ("endpointslices", "apis/discovery.k8s.io/v1", "EndpointSlice", _REACH),
+    ("networkpolicies", "apis/networking.k8s.io/v1", "NetworkPolicy", _REACH),
+    ("configmaps", "api/v1", "ConfigMap", "how Chroma is configured"),
+    ("limitranges", "api/v1", "LimitRange", _SETUP),
+    ("horizontalpodautoscalers", "apis/autoscaling/v2", "HorizontalPodAutoscaler", _SETUP),
+    # Of these the cluster may not know the kind.
+    ("servicemonitors", "apis/monitoring.coreos.com/v1", "ServiceMonitor", _SETUP),
+    ("podmonitors", "apis/monitoring.coreos.com/v1", "PodMonitor", _SETUP),
+)
 
-    kind: str
-    resource: str
-    list_call: Callable[..., Any]
-    needed_for: str
-    optional: bool = False  # the cluster may not know the kind at all
+
+class RefusedError(Exception):
+    """The API server answered with an error status."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"{status} {said}")
+        self.status = status
+
+
+class Reader:
+    """GET and nothing else, on the connections of a client of the kubernetes package.
+
+    Its methods per kind would load hundreds of models first, which takes longer than the look.
+    """
+
+    def __init__(self, api: kubernetes.client.ApiClient) -> None:
+        self._configuration = api.configuration
+        self._pool = api.rest_client.pool_manager
+
+    def get(self, path: str, **query: str) -> bytes:
+        """The body of an answer.
+
+        Raises:
+            RefusedError: with the status.
+            urllib3.exceptions.HTTPError: there was no answer.
+        """
+        headers = {"Accept": "application/json"}
+        headers |= {
+            setting["key"]: setting["value"]
+            for setting in self._configuration.auth_settings().values()
+            if setting["in"] == "header" and setting["value"]
+        }
+        url = f"{str(self._configuration.host).rstrip('/')}/{path}"
+        response = self._pool.request("GET", url, fields=query, headers=headers, timeout=_TIMEOUT, retries=2)
+        body: bytes = response.data
+        if response.status >= 400:
+            raise RefusedError(response.status, str(response.reason))
+        return body
+
+    def get_json(self, path: str) -> dict[str, Any]:
+        """The same, parsed."""
+        answer: dict[str, Any] = json.loads(self.get(path))
+        return answer
 
 
 def open_client(kubeconfig: Path | None, context: str | None) -> kubernetes.client.ApiClient:
@@ -78,21 +132,24 @@ def collect(api: kubernetes.client.ApiClient, namespace: str) -> Snapshot:
         InfraError: the cluster does not answer, refuses the credentials, or lets us see neither pods nor workloads.
     """
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # else it tells of each retry before we can say a sentence
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", namespace):
+        raise UsageError(f"{namespace!r} is no name of a namespace")
     gaps: list[Gap] = []
+    reader = Reader(api)
     try:
-        _check_namespace(api, namespace)
-        objects = list(_objects(api, namespace, gaps))
+        _check_namespace(reader, namespace)
+        objects = list(_objects(reader, namespace, gaps))
         pods = [pod for pod in chroma_pods(objects) if at(pod, "status", "phase") == "Running"]
-        memory, volumes = _figures(api, namespace, pods, objects, gaps)
-        logs = list(_logs(api, namespace, chroma_pods(objects), gaps))
+        memory, volumes = _figures(reader, namespace, pods, objects, gaps)
+        logs = list(_logs(reader, namespace, chroma_pods(objects), gaps))
     except urllib3.exceptions.HTTPError as error:
         raise InfraError(
             f"the cluster does not answer: {_innermost(error)}", remedy="see whether `kubectl version` reaches it"
         ) from error
-    except kubernetes.client.ApiException as error:
+    except RefusedError as error:
         if error.status == 401:
             raise InfraError("the cluster refuses these credentials", remedy="log in again") from error
-        raise InfraError(f"the API server failed: {error.status} {error.reason}") from error
+        raise InfraError(f"the API server failed: {error}") from error
     except OSError as error:
         raise InfraError(f"the cluster does not answer: {error}") from error
     return Snapshot(
@@ -100,10 +157,10 @@ def collect(api: kubernetes.client.ApiClient, namespace: str) -> Snapshot:
     )
 
 
-def _check_namespace(api: kubernetes.client.ApiClient, namespace: str) -> None:
+def _check_namespace(reader: Reader, namespace: str) -> None:
     try:
-        _read(kubernetes.client.CoreV1Api(api).read_namespace, name=namespace)
-    except kubernetes.client.ApiException as error:
+        reader.get(f"api/v1/namespaces/{namespace}")
+    except RefusedError as error:
         if error.status == 404:
             raise UsageError(
                 f"there is no namespace {namespace}", remedy="`kubectl get namespaces` names those that there are"
@@ -112,67 +169,23 @@ def _check_namespace(api: kubernetes.client.ApiClient, namespace: str) -> None:
             raise
 
 
-def _kinds(api: kubernetes.client.ApiClient) -> list[_Kind]:
-    core, apps = kubernetes.client.CoreV1Api(api), kubernetes.client.AppsV1Api(api)
-    custom = kubernetes.client.CustomObjectsApi(api).list_namespaced_custom_object
-    group, version = _MONITORING
-
-    def monitoring(plural: str) -> Callable[..., Any]:
-        return lambda **arguments: custom(group=group, version=version, plural=plural, **arguments)
-
-    reach, start, setup = "why connections fail", "why pods do not start", "what is set up wrongly"
-    return [
-        _Kind("Pod", "pods", core.list_namespaced_pod, "where Chroma is and how it does"),
-        _Kind("Deployment", "deployments.apps", apps.list_namespaced_deployment, "where Chroma is"),
-        _Kind("StatefulSet", "statefulsets.apps", apps.list_namespaced_stateful_set, "where Chroma is"),
-        _Kind("DaemonSet", "daemonsets.apps", apps.list_namespaced_daemon_set, setup),
-        _Kind("ReplicaSet", "replicasets.apps", apps.list_namespaced_replica_set, "whose the pods are"),
-        _Kind("Event", "events", core.list_namespaced_event, start),
-        _Kind("PersistentVolumeClaim", "persistentvolumeclaims", core.list_namespaced_persistent_volume_claim, start),
-        _Kind("Service", "services", core.list_namespaced_service, reach),
-        _Kind(
-            "EndpointSlice",
-            "endpointslices.discovery.k8s.io",
-            kubernetes.client.DiscoveryV1Api(api).list_namespaced_endpoint_slice,
-            reach,
-        ),
-        _Kind(
-            "NetworkPolicy",
-            "networkpolicies.networking.k8s.io",
-            kubernetes.client.NetworkingV1Api(api).list_namespaced_network_policy,
-            reach,
-        ),
-        _Kind("ConfigMap", "configmaps", core.list_namespaced_config_map, "how Chroma is configured"),
-        _Kind("LimitRange", "limitranges", core.list_namespaced_limit_range, setup),
-        _Kind(
-            "HorizontalPodAutoscaler",
-            "horizontalpodautoscalers.autoscaling",
-            kubernetes.client.AutoscalingV2Api(api).list_namespaced_horizontal_pod_autoscaler,
-            setup,
-        ),
-        _Kind("ServiceMonitor", "servicemonitors.monitoring.coreos.com", monitoring("servicemonitors"), setup, True),
-        _Kind("PodMonitor", "podmonitors.monitoring.coreos.com", monitoring("podmonitors"), setup, True),
-    ]
-
-
-def _objects(api: kubernetes.client.ApiClient, namespace: str, gaps: list[Gap]) -> Iterator[KubeObject]:
-    kinds = _kinds(api)
-
-    def listed(kind: _Kind) -> list[KubeObject] | Gap:
+def _objects(reader: Reader, namespace: str, gaps: list[Gap]) -> Iterator[KubeObject]:
+    def listed(line: tuple[str, str, str, str]) -> list[KubeObject] | Gap:
+        resource, group, kind, needed_for = line
         try:
-            found = _read(kind.list_call, namespace=namespace)["items"]
-        except kubernetes.client.ApiException as error:
-            if error.status == 404 and kind.optional:
+            found = reader.get_json(f"{group}/namespaces/{namespace}/{resource}")["items"]
+        except RefusedError as error:
+            if error.status == 404:
                 return []
             if error.status == 403:
-                return Gap(kind.needed_for, f"listing {kind.resource} is forbidden", f"list {kind.resource}")
+                return Gap(needed_for, f"listing {resource} is forbidden", f"list {resource}")
             raise
-        return [{"kind": kind.kind, **item} for item in found]
+        return [{"kind": kind, **item} for item in found]
 
     with concurrent.futures.ThreadPoolExecutor(_WIDTH) as pool:
-        answers = list(pool.map(listed, kinds))
+        answers = list(pool.map(listed, _KINDS))
     gaps += [answer for answer in answers if isinstance(answer, Gap)]
-    blind = [gap.right for gap in gaps if gap.right.partition(" ")[2].partition(".")[0] in _UNFOUND]
+    blind = [gap.right for gap in gaps if gap.right.removeprefix("list ") in _UNFOUND]
     if blind:
         raise InfraError(
             f"this account may not look at namespace {namespace}: it lacks the right to {', '.join(blind)}",
@@ -181,38 +194,32 @@ def _objects(api: kubernetes.client.ApiClient, namespace: str, gaps: list[Gap]) 
     yield from (item for answer in answers if not isinstance(answer, Gap) for item in answer)
 
 
-def _logs(
-    api: kubernetes.client.ApiClient, namespace: str, pods: Sequence[KubeObject], gaps: list[Gap]
-) -> Iterator[Log]:
+def _logs(reader: Reader, namespace: str, pods: Sequence[KubeObject], gaps: list[Gap]) -> Iterator[Log]:
     """The ends of the logs of Chroma's containers; there is none where none has begun, and that is no gap."""
-    read = kubernetes.client.CoreV1Api(api).read_namespaced_pod_log
     for pod in pods:
         for container in Workload(pod, pod).chroma_containers:
+            name = str(container.get("name"))
             for previous in (False, True):
                 try:
-                    response = read(
-                        name=name_of(pod),
-                        namespace=namespace,
-                        container=str(container.get("name")),
-                        previous=previous,
-                        tail_lines=_LOG_LINES,
-                        timestamps=True,
-                        _preload_content=False,
-                        _request_timeout=_TIMEOUT,
+                    text = reader.get(
+                        f"api/v1/namespaces/{namespace}/pods/{name_of(pod)}/log",
+                        container=name,
+                        previous=str(previous).lower(),
+                        tailLines=str(_LOG_LINES),
+                        timestamps="true",
                     )
-                except kubernetes.client.ApiException as error:
+                except RefusedError as error:
                     if error.status == 403:
                         gaps.append(Gap("what Chroma's log says", "reading it is forbidden", "get pods/log"))
                         return
                     if error.status == 401:
                         raise
                     continue
-                text = response.data.decode(errors="replace")
-                yield Log(name_of(pod), str(container.get("name")), previous, text)
+                yield Log(name_of(pod), name, previous, text.decode(errors="replace"))
 
 
 def _figures(
-    api: kubernetes.client.ApiClient,
+    reader: Reader,
     namespace: str,
     pods: Sequence[KubeObject],
     objects: Sequence[KubeObject],
@@ -220,15 +227,13 @@ def _figures(
 ) -> tuple[list[MemoryUse], list[VolumeUse]]:
     """Memory by the metrics API, else by the kubelet; volumes by the kubelet only."""
     claims = {claim for pod in pods for claim in claims_of(pod)}
-    memory, no_memory = _memory(api, namespace, pods)
+    memory, no_memory = _memory(reader, namespace, pods)
     volumes: dict[str, VolumeUse] = {}
     measured = False
     for node in sorted({str(at(pod, "spec", "nodeName")) for pod in pods if at(pod, "spec", "nodeName")}):
         try:
-            stats = _read(
-                kubernetes.client.CoreV1Api(api).connect_get_node_proxy_with_path, name=node, path="stats/summary"
-            )
-        except kubernetes.client.ApiException as error:
+            stats = reader.get_json(f"api/v1/nodes/{node}/proxy/stats/summary")
+        except RefusedError as error:
             if error.status == 401:
                 raise
             forbidden = error.status == 403
@@ -256,21 +261,19 @@ def _unmeasured(claim: str, objects: Sequence[KubeObject]) -> Gap:
     found = next((item for item in of_kind(objects, "PersistentVolumeClaim") if name_of(item) == claim), {})
     return Gap(
         f"how full the volume of claim {claim} is",
-        f"the kubelet does not measure volumes of its kind (StorageClass {at(found, 'spec', 'storageClassName')})",
+        "the kubelet has no figures of it: they come a minute after a pod's start, and never for some kinds of "
+        f"volumes, such as hostPath (StorageClass {at(found, 'spec', 'storageClassName')})",
         harmless=True,
     )
 
 
-def _memory(
-    api: kubernetes.client.ApiClient, namespace: str, pods: Sequence[KubeObject]
-) -> tuple[list[MemoryUse], Gap | None]:
+def _memory(reader: Reader, namespace: str, pods: Sequence[KubeObject]) -> tuple[list[MemoryUse], Gap | None]:
     """By the metrics API; with a gap where that gives nothing."""
     names = {name_of(pod) for pod in pods}
-    custom = kubernetes.client.CustomObjectsApi(api).list_namespaced_custom_object
     what = "how much memory Chroma takes"
     try:
-        found = _read(custom, group="metrics.k8s.io", version="v1beta1", namespace=namespace, plural="pods")["items"]
-    except kubernetes.client.ApiException as error:
+        found = reader.get_json(f"apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods")["items"]
+    except RefusedError as error:
         if error.status == 401:
             raise
         if error.status == 403:
@@ -312,13 +315,6 @@ def _volumes(stats: Mapping[str, Any]) -> Iterator[VolumeUse]:
                 inodes,
                 str(volume.get("time") or ""),
             )
-
-
-def _read(call: Callable[..., Any], **arguments: str) -> dict[str, Any]:
-    """What a method of the client answers, as the API server wrote it (the client's own models drop fields)."""
-    response = call(**arguments, _preload_content=False, _request_timeout=_TIMEOUT)
-    answer: dict[str, Any] = json.loads(response.data)
-    return answer
 
 
 def _innermost(error: BaseException) -> str:

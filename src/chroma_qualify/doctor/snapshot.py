@@ -27,7 +27,7 @@ class Gap:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Log:
-    """The end of a container's log, a time (RFC 3339) before each line; `previous`: of the container before this one."""
+    """The end of a container's log, a time (RFC 3339) before each line; `previous`: of the one before this."""
 
     pod: str
     container: str

@@ -56,9 +56,9 @@ def _share(use: VolumeUse) -> float:
     return max(of_bytes, 1 - use.inodes_free / use.inodes if use.inodes else 0.0)
 
 
-def _of_volume(rule: str, message: str, use: VolumeUse, remedy: str) -> Diagnosis:
-    evidence = f"{use.available} of {use.capacity} bytes are free, {use.inodes_free} of {use.inodes} inodes"
-    return Diagnosis(Issue.STORAGE, rule, message, evidence, remedy, f"PersistentVolumeClaim/{use.claim}")
+def _of_volume(rule: str, message: str, use: VolumeUse, remedy: str, logged: str = "") -> Diagnosis:
+    evidence = f"{use.available} of {use.capacity} bytes are free, {use.inodes_free} of {use.inodes} inodes\n{logged}"
+    return Diagnosis(Issue.STORAGE, rule, message, evidence.strip(), remedy, f"PersistentVolumeClaim/{use.claim}")
 
 
 def _logged(server: Server, uses: Sequence[VolumeUse]) -> Iterator[Diagnosis]:
