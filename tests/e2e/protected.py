@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import http.client
 import json
-import select
 import time
 
 import httpx
@@ -105,7 +104,7 @@ def upload(way, credentials, size):
             with contextlib.suppress(OSError):
                 connection.send(body)
                 left = size - len(body)
-                while left and not select.select([connection.sock], [], [], 0)[0]:
+                while left:
                     left -= (part := min(left, MIB // 16))
                     connection.send(b" " * part)
             return connection.getresponse().status
