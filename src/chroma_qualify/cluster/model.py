@@ -68,7 +68,7 @@ class Cluster:
         return kubernetes.config.new_client_from_config(config_file=str(self.kubeconfig))
 
     def run_kubectl(
-        self, *args: str, stdin: str | None = None, timeout: float = 60, check: bool = True
+        self, *args: str, stdin: str | None = None, timeout: float = 180, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl against this cluster and return the finished process.
 
@@ -95,7 +95,7 @@ class Cluster:
         return answer
 
     def on_node(
-        self, node: Node, *command: str, timeout: float = 60, check: bool = True
+        self, node: Node, *command: str, timeout: float = 180, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as root inside a node's container; raises InfraError as `run_kubectl` does."""
         return run(["docker", "exec", node.name, *command], timeout=timeout, check=check)
@@ -106,7 +106,7 @@ def _unanswered(error: BaseException) -> bool:
 
 
 def run(
-    command: Sequence[str], *, stdin: str | None = None, timeout: float = 60, check: bool = True
+    command: Sequence[str], *, stdin: str | None = None, timeout: float = 180, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, capturing what it prints.
 
