@@ -91,6 +91,8 @@ def create_cluster(config: ClusterConfig, say: Say) -> Cluster:
     name = config.name or f"{PREFIX}{secrets.token_hex(3)}"
     if _containers(name):
         raise InfraError(f"a cluster named {name} is there already", remedy="`make down`, or another --cluster-name")
+    for other in kept_clusters():
+        say(f"cluster {other.name} was kept and slows this run; `make down` ends it")
     take_lease(name, kept=config.keep)
     try:
         return _create(name, config, images, say)
@@ -155,7 +157,8 @@ def kind_config(config: ClusterConfig, *, cgroup: int, patches: Path | None = No
         cgroup: 1 or 2.
         patches: directory of kubeadm's patches for the control plane, see `write_patches`; None: without.
     """
-    kubelet: dict[str, object] = {"kind": "KubeletConfiguration"}
+    # How full volumes are is measured once a minute by default, which is how late an alert on it would be.
+    kubelet: dict[str, object] = {"kind": "KubeletConfiguration", "volumeStatsAggPeriod": "10s"}
     if cgroup == 1:
         kubelet["failCgroupV1"] = False
     alone = [{"name": "leader-elect", "value": "false"}]
@@ -225,6 +228,19 @@ def load_images(cluster: Cluster, references: tuple[str, ...]) -> None:
         load = subprocess.run(command, stdin=save.stdout, capture_output=True, text=True, check=False)
         if save.wait() != 0 or load.returncode != 0:
             raise InfraError(f"images cannot be loaded into {node.name}: {load.stderr.strip()[-300:]}")
+
+
+def load_missing_images(cluster: Cluster, references: tuple[str, ...]) -> None:
+    """The same for images that never change under one reference: only what no node lacks is not loaded again."""
+    missing = [
+        reference
+        for reference in references
+        if not all(
+            cluster.on_node(node, "ctr", "--namespace=k8s.io", "images", "ls", "--quiet", f"name=={reference}").stdout
+            for node in cluster.nodes
+        )
+    ]
+    load_images(cluster, tuple(missing))
 
 
 def _nodes(name: str) -> tuple[Node, ...]:
