@@ -235,16 +235,18 @@ def test_a_run_that_is_killed_takes_its_lane_with_it(lanes):
 
 
 def test_what_strikes_at_the_whole_cluster_waits_for_the_lane(lanes):
-    (lanes.path / "test_c.py").write_text("def test_other(cluster): pass\n")
+    other = "import pytest\n@pytest.mark.alone\ndef test_other_alone(cluster): pass\ndef test_other(cluster): pass\n"
+    (lanes.path / "test_c.py").write_text(other)
     beside = f"import time\n{BESIDE}\ndef test_slow(): time.sleep(3)"
     here = "def test_fault(cluster, experiment): pass\ndef test_after(cluster): pass"
     code, said = lanes.run(here, beside, "-k", "dns-down or image-upgrade or after or other or slow")
     assert code == 0, said
     lines = [line.partition("] ")[2] for line in said.splitlines()]
     begun = [line.partition(": begins")[0] for line in lines if ": begins" in line and not line.startswith("beside")]
-    assert begun == ["c::other", "a::fault[image-upgrade]", "a::after", "a::fault[dns-down]"]
+    parallel, alone = ["a::fault[image-upgrade]", "a::after", "c::other"], ["c::other_alone", "a::fault[dns-down]"]
+    assert begun == [*parallel, *alone]
     over = next(number for number, line in enumerate(lines) if line.startswith("beside: b::slow: pass"))
-    assert over < lines.index("a::fault[dns-down]: begins (4 of 4)")
+    assert over < lines.index("c::other_alone: begins (4 of 5)")
     assert any(part["name"] == "waiting for the second lane" for part in lanes.verdict["parts"])
 
 
