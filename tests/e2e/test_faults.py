@@ -62,7 +62,7 @@ def write_quiet(deployed, experiment, values):
     ledger = {}
     if experiment.quiet:
         with way_to(deployed) as way:
-            server = client.connect(way.host, way.port)
+            server = client.connect(way.host, way.port, credentials=deployed.credentials)
             for size in experiment.quiet:
                 name = f"{experiment.name}-quiet-{size}"
                 collection = client.create_collection(server, name)
@@ -72,7 +72,7 @@ def write_quiet(deployed, experiment, values):
 
 def read_quiet(deployed, ledger, report):
     with way_to(deployed) as way:
-        server = client.connect(way.host, way.port)
+        server = client.connect(way.host, way.port, credentials=deployed.credentials)
         for name, expected in ledger.items():
             report.add(*audit(server.get_collection(name, embedding_function=None), expected).findings)
 
@@ -90,8 +90,10 @@ def test_a_slow_stop_lets_no_second_server_onto_the_volume(bench, report, run_di
     """
     deployed = bench.deployed()
     old = the_server(deployed)
-    with way_to(deployed) as way, socket.create_connection((way.host, way.port), timeout=10) as unfinished:
-        unfinished.sendall(b"POST /api/v2/tenants HTTP/1.1\r\nHost: chroma\r\nContent-Length: 64\r\n\r\n{")
+    with way_to(deployed) as way, open_socket(way, deployed.credentials) as unfinished:
+        head = {"Host": "chroma", "Content-Length": "64", **deployed.credentials.headers}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+        unfinished.sendall(f"POST /api/v2/tenants HTTP/1.1\r\n{lines}\r\n{{".encode())
         unfinished.settimeout(SILENCE_SECONDS)
         try:  # no answer: the server has the request and waits for the rest of it
             said = unfinished.recv(200)
@@ -107,6 +109,12 @@ def test_a_slow_stop_lets_no_second_server_onto_the_volume(bench, report, run_di
         finally:
             unfinished.close()
             ready_again(deployed, injected)
+
+
+def open_socket(way, credentials):
+    """A bare connection, over TLS where the server speaks it."""
+    plain = socket.create_connection((way.host, way.port), timeout=10)
+    return credentials.verify.wrap_socket(plain, server_hostname=way.host) if credentials.ca else plain
 
 
 def runs(deployed, pod) -> bool:

@@ -64,7 +64,7 @@ def place(run, cluster, prometheus, module_namespace):
     """The deployment and its volume."""
     candidate = in_namespace(load_candidate(ROOT / "tests/overlays/monitoring", cluster.kubectl), module_namespace)
     quick = Candidate.from_objects(hurried(candidate.objects), candidate.directory, kubectl=candidate.kubectl)
-    volume = provide_volume(cluster, quick, module_namespace, VOLUME, counted=True)
+    volume = provide_volume(cluster, quick, module_namespace, VOLUME, measured=True)
     try:
         deployed = apply(cluster, quick, module_namespace)
         run.say(f"{module_namespace}: ready after {wait_ready(deployed):.1f} s")

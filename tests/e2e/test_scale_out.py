@@ -122,7 +122,8 @@ def audit_each(deployed, pods, collection, written):
 
     def one(pod):
         with open_forward(deployed.cluster, deployed.namespace, f"pod/{pod}", deployed.candidate.container_port) as way:
-            there = client.connect(way.host, way.port).get_collection(collection, embedding_function=None)
+            server = client.connect(way.host, way.port, credentials=deployed.credentials)
+            there = server.get_collection(collection, embedding_function=None)
             return audit(there, written)
 
     return aside.all_at_once({pod: functools.partial(one, pod) for pod in pods})

@@ -73,10 +73,8 @@ def locked(target: Path, *, shared: bool = False) -> Iterator[None]:
             raise BusyError(f"another run uses {target}{f': {said}' if said else ''}") from error
         if not shared:
             os.ftruncate(handle, 0)
-            who = os.environ.get("HOSTNAME", "")
-            os.pwrite(
-                handle, f"backup by {who or os.getpid()} since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n".encode(), 0
-            )
+            who = os.environ.get("HOSTNAME") or f"process {os.getpid()}"
+            os.pwrite(handle, f"{who}, since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}\n".encode(), 0)
         yield
         if not shared:
             os.ftruncate(handle, 0)

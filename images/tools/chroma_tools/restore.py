@@ -24,7 +24,8 @@ from chroma_tools._own import begin_restore, end_restore, unfinished_restore
 _PATIENCE = 300  # s, for a server that restarts
 _BATCH_BYTES = 16 << 20  # the server takes 40 MB, and JSON is longer than what it says
 _SAMPLE = 100  # records of each collection that are looked for by query
-_FOUND = 0.95  # of them; the index is approximate
+# Of them, or the index answers but does not work. Not more: it is approximate, and on odd data a healthy one finds 0.9.
+_FOUND = 0.5
 # Of the longest component. For the cosine space Chroma keeps a vector of length 1 and the length, and multiplies them
 # when it is read: what it gives back is not what it was given, nor what it gave the time before.
 _COSINE = 1e-6
@@ -84,7 +85,6 @@ def _restore(chroma: Chroma, backup: Path, manifest: Manifest) -> None:
                 _write(chroma, made, batch)
     for saved, made in pairs:
         _read_back(chroma, backup, saved, made)
-        print(f"{made.label}: {saved.records} records")
     end_restore(chroma, mark)
 
 
@@ -131,6 +131,7 @@ def _write(chroma: Chroma, collection: Collection, batch: Records) -> None:
 
 
 def _read_back(chroma: Chroma, backup: Path, saved: Saved, made: Collection) -> None:
+    """Compare all of it with the backup, and look for some of it by query."""
     count = chroma.count(made)
     if count != saved.records:
         raise BackupError(f"{made.label} has {count} records after the restore, {saved.records} in the backup")
@@ -147,6 +148,7 @@ def _read_back(chroma: Chroma, backup: Path, saved: Saved, made: Collection) -> 
             found += _found(chroma, made, batch, rows)
     if found < _FOUND * asked:
         raise BackupError(f"{made.label}: only {found} of {asked} records are found by query after the restore")
+    print(f"{made.label}: {saved.records} records as they were, {found} of {asked} asked for are found by query")
 
 
 def _found(chroma: Chroma, made: Collection, batch: Records, rows: list[int]) -> int:

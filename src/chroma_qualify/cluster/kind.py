@@ -230,6 +230,19 @@ def load_images(cluster: Cluster, references: tuple[str, ...]) -> None:
             raise InfraError(f"images cannot be loaded into {node.name}: {load.stderr.strip()[-300:]}")
 
 
+def load_missing_images(cluster: Cluster, references: tuple[str, ...]) -> None:
+    """The same for images that never change under one reference: only what no node lacks is not loaded again."""
+    missing = [
+        reference
+        for reference in references
+        if not all(
+            cluster.on_node(node, "ctr", "--namespace=k8s.io", "images", "ls", "--quiet", f"name=={reference}").stdout
+            for node in cluster.nodes
+        )
+    ]
+    load_images(cluster, tuple(missing))
+
+
 def _nodes(name: str) -> tuple[Node, ...]:
     command = ["docker", "ps", "--all", "--filter", f"label={LABEL}={name}",
                "--format", '{{.Names}} {{.Label "io.x-k8s.kind.role"}}']  # fmt: skip

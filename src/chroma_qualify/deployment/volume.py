@@ -19,16 +19,16 @@ MEBIBYTES = 1024  # really there, whatever the claim asks for; sparse: it takes 
 
 
 def provide_volume(
-    cluster: Cluster, candidate: Candidate, namespace: str, mebibytes: int = MEBIBYTES, *, counted: bool = False
+    cluster: Cluster, candidate: Candidate, namespace: str, mebibytes: int = MEBIBYTES, *, measured: bool = False
 ) -> LoopVolume:
     """Make a volume on a node and bind the candidate's claim in a namespace to it.
 
     Args:
-        cluster: has a node of ours.
-        candidate: has a claim.
-        namespace: where it is deployed.
-        mebibytes: the volume's real size.
-        counted: the kubelet tells how full it is. It does so of `local` volumes, and not of `hostPath`.
+        cluster: where.
+        candidate: whose claim it is for.
+        namespace: where the candidate goes; also the volume's name.
+        mebibytes: its size.
+        measured: make it a `local` volume: the kubelet measures those, and not a `hostPath`.
 
     Raises:
         UndecidedError: the candidate has no claim, or the cluster no node of ours.
@@ -41,6 +41,7 @@ def provide_volume(
     node = next((node for node in cluster.nodes if node.role is Role.WORKER), cluster.nodes[0])
     volume = create_volume(cluster, node, namespace, mebibytes)
     spec = _claim_spec(candidate)
+    hostpath = {"path": volume.directory, "type": "Directory"}
     manifest = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -51,11 +52,7 @@ def provide_volume(
             "storageClassName": spec.get("storageClassName", "standard"),
             "persistentVolumeReclaimPolicy": "Retain",
             "claimRef": {"namespace": namespace, "name": candidate.claim},
-            **(
-                {"local": {"path": volume.directory}}
-                if counted
-                else {"hostPath": {"path": volume.directory, "type": "Directory"}}
-            ),
+            **({"local": {"path": volume.directory}} if measured else {"hostPath": hostpath}),
             "nodeAffinity": {
                 "required": {
                     "nodeSelectorTerms": [
@@ -88,8 +85,8 @@ def loop_volume(deployed: Deployed) -> LoopVolume | None:
     name = bound["spec"].get("volumeName")
     if not name:
         return None
-    spec = deployed.cluster.get_json("persistentvolume", name)["spec"]
-    path = str((spec.get("hostPath") or spec.get("local") or {}).get("path", ""))
+    source = deployed.cluster.get_json("persistentvolume", name)["spec"]
+    path = str((source.get("hostPath") or source.get("local") or {}).get("path", ""))
     for node in deployed.cluster.nodes:
         found = volume_of(deployed.cluster, node, path)
         if found and deployed.cluster.on_node(node, "mountpoint", "-q", path, check=False).returncode == 0:

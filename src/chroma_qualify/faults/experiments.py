@@ -110,7 +110,7 @@ def experiments(power_losses: int = POWER_LOSSES) -> tuple[Experiment, ...]:
 
 def fault_names() -> frozenset[str]:
     """All that qualification.yaml may speak of."""
-    return frozenset((*(fault.name for fault in FAULTS), SCALED_OUT_WRITES))
+    return frozenset((*(fault.name for fault in FAULTS), SCALED_OUT_WRITES, PROMOTION))
 
 
 def plan_json(chosen: Iterable[Experiment]) -> list[dict[str, Any]]:
@@ -118,6 +118,8 @@ def plan_json(chosen: Iterable[Experiment]) -> list[dict[str, Any]]:
     return [experiment.as_json() for experiment in chosen]
 
 
+# From one set of manifests to another: `promotion.Promotion` needs both, so it is no row of the table.
+PROMOTION = "promotion"
 # Several servers on one volume, each written to: no `Fault`, see `writers`.
 SCALED_OUT_WRITES = "scaled-out-writes"
 SHARED = f"{SCALED_OUT_WRITES}.shared"  # the collection that is written through each replica by itself

@@ -172,8 +172,8 @@ def _connects(server: ServerProcess, deployed: Deployed) -> bool:
 
 
 def _milliseconds(server: ServerProcess, deployed: Deployed) -> tuple[float, int]:
-    """What one large answer takes, and its size in bytes."""
-    words = server.in_network(_TIME, str(deployed.candidate.container_port), timeout=90).split()
+    """What one large answer of Chroma itself takes, and its size in bytes; a proxy in front would ask for a token."""
+    words = server.in_network(_TIME, str(deployed.candidate.server_port), timeout=90).split()
     if len(words) != 2:
         raise UndecidedError(f"the server did not answer {_LARGE} on its own loopback")
     return int(words[0]) / 1000, int(words[1])

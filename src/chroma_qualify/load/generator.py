@@ -17,6 +17,7 @@ import kubernetes.client
 import urllib3
 
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
+from chroma_qualify.deployment.access import OPEN
 from chroma_qualify.deployment.apply import Deployed
 from chroma_qualify.errors import CandidateError, InfraError, UndecidedError
 from chroma_qualify.load import inside, measured, peers
@@ -77,7 +78,7 @@ class Loader:
         """Start a loader pod and wait until it sends.
 
         Raises:
-            UndecidedError: the policies admit no backend, so no user's load can be sent.
+            UndecidedError: the policies admit no backend, or the server asks for a token, so no load can be sent.
             CandidateError: the server answers no query.
             InfraError: the pod does not get going.
         """
@@ -86,6 +87,11 @@ class Loader:
             raise UndecidedError(
                 "the NetworkPolicies admit no backend pod of Chroma's own namespace, so query load cannot be sent",
                 remedy="admit the backend by a podSelector",
+            )
+        if deployed.credentials != OPEN:
+            raise UndecidedError(
+                "the loader's program sends no token and speaks no TLS, so query load cannot be sent",
+                remedy="measure the scale-out without the proxy",
             )
         host = f"{deployed.candidate.service}.{deployed.namespace}.svc.cluster.local"
         wanted = inside.Wanted(

@@ -132,6 +132,7 @@ class Run:
                 "images": options.images,
                 "nodes": options.nodes,
                 "keep": options.keep,
+                "baseline": str(options.baseline or ""),
                 "lanes": 2 if beside else 1,
                 "k8s_version": options.k8s_version or "default",
                 "chroma_version": options.chroma_version or "as the manifests say",

@@ -21,7 +21,7 @@ def everything(count: int, dimension: int = 7, *, prefix: str = "r", seed: int =
     """Records whose vectors use all of float32, each kind of metadata, documents and URIs there and not there."""
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(count, dimension)).astype(np.float32)
-    vectors *= np.exp2(random.integers(-20, 20, size=(count, 1))).astype(np.float32)
+    vectors *= np.exp2(random.integers(-3, 3, size=(count, 1))).astype(np.float32)
     vectors[0, :3] = np.array([1e-45, -0.0, 3.4e18], np.float32)
     return Records(
         [f"{prefix}-{number}" if number % 3 else f"{prefix} / é\U0001f600 {number}" for number in range(count)],

@@ -37,7 +37,7 @@ def filled(source):
             for name, settings in COLLECTIONS.items():
                 made = chroma.create_collection(name, tenant=tenant, database=database, **settings)
                 if name != "empty":
-                    chroma.upsert(made, everything(1203, seed=len(name)))
+                    chroma.upsert(made, everything(403, seed=len(name)))
         return source
 
 
@@ -69,7 +69,7 @@ def test_everything_is_back(filled, empty, at, target, capsys):
     verify.run(target, "all")
     manifest = check(target / name)
     assert manifest.databases == {TENANTS[0]: ["default_database"], TENANTS[1]: ["other", "without-any"]}
-    assert manifest.records == 6 * 1203
+    assert manifest.records == 6 * 403
 
     restored = at(empty.port)
     restore.run(target, "latest")
@@ -100,7 +100,7 @@ def test_a_restore_that_was_interrupted_goes_on(filled, empty, at, target, monke
     sent = []
 
     def upsert(self, collection, records):
-        if len(sent) == 5:
+        if len(sent) == 6:
             raise ChromaError(0, "gone")
         sent.append(len(records))
         real(self, collection, records)
