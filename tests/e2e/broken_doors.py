@@ -110,10 +110,3 @@ def objects(candidate: Candidate, namespace: str) -> list[dict[str, Any]]:
         {"apiVersion": "v1", "kind": "Secret", "metadata": where, "stringData": {"token": ""}},
         {"apiVersion": "v1", "kind": "Pod", "metadata": where, "spec": spec},
     ]
-
-
-# What is wrong with a token → the token, and what the proxy's container says of it.
-BAD_TOKENS: Mapping[str, tuple[str, str]] = {
-    "empty": ("", "the key token of the Secret chromadb-token is empty"),
-    "short": ("secret", "the key token of the Secret chromadb-token has 6 characters, at least 16 are needed"),
-}

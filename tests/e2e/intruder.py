@@ -123,9 +123,9 @@ def try_as_holder(connect: Connect, token: str) -> Iterator[Try]:
                     yield Try(method, path, who, asker.ask(method, path, headers))
 
 
-def holes(connect: Connect, token: str) -> list[Try]:
-    """What gets in that must not: anything but 401."""
-    return [each for each in try_all(connect, token) if each.status != 401]
+def holes(connect: Connect, token: str) -> Iterator[Try]:
+    """What gets in that must not: anything but 401. Who asks for the first one only makes no more tries."""
+    return (each for each in try_all(connect, token) if each.status != 401)
 
 
 def shut_out(connect: Connect, token: str) -> list[Try]:

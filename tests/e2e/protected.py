@@ -4,9 +4,11 @@ Used by test_authentication.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import http.client
 import json
+import select
 import time
 
 import httpx
@@ -68,11 +70,7 @@ def send_slowly(deployed, credentials):
     candidate = deployed.candidate
     with open_forward(deployed.cluster, deployed.namespace, candidate.service, candidate.service_port) as way:
         connection = connects(way, credentials)()
-        connection.putrequest("POST", "/api/v2/tenants")
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body))}.items():
-            connection.putheader(name, value)
-        connection.putheader("Authorization", credentials.headers["Authorization"])
-        connection.endheaders()
+        begin_post(connection, credentials, len(body))
         began = time.monotonic()
         for byte in body:
             connection.send(bytes([byte]))
@@ -86,28 +84,40 @@ def reached_from_node(deployed, address, port):
     return said.strip() == "open"
 
 
-def upload(connect, token, size):
-    """Create a tenant with a body of so many bytes, most of them blanks; the status, also of who hangs up early."""
-    connection = connect()
-    body = json.dumps({"name": f"large-{size}"}).encode()
+def begin_post(connection, credentials, size):
+    """The head of a request that creates a tenant; the body, of so many bytes, is for the caller to send."""
     connection.putrequest("POST", "/api/v2/tenants")
-    for name, value in {
-        "Content-Type": "application/json", "Content-Length": str(size), "Authorization": f"Bearer {token}",
-    }.items():  # fmt: skip
+    head = {"Content-Type": "application/json", "Content-Length": str(size), **credentials.headers}
+    for name, value in head.items():
         connection.putheader(name, value)
     connection.endheaders()
-    try:
-        connection.send(body)
-        left = size - len(body)
-        while left:
-            left -= (part := min(left, MIB))
-            connection.send(b" " * part)
-    except OSError:
-        pass  # it has said what it has to say
-    try:
-        return connection.getresponse().status
-    finally:
-        connection.close()
+
+
+def upload(way, credentials, size):
+    """Create a tenant with a body of so many bytes, most of them blanks; the status, also of who hangs up early.
+
+    A server that refuses in the middle answers and hangs up; where the hanging up comes first it is asked again.
+    """
+    body = json.dumps({"name": f"large-{size}"}).encode()
+    for _ in range(3):
+        with contextlib.closing(connects(way, credentials)()) as connection, contextlib.suppress(OSError):
+            begin_post(connection, credentials, size)
+            with contextlib.suppress(OSError):
+                connection.send(body)
+                left = size - len(body)
+                while left and not select.select([connection.sock], [], [], 0)[0]:
+                    left -= (part := min(left, MIB // 16))
+                    connection.send(b" " * part)
+            return connection.getresponse().status
+    return 0
+
+
+def heartbeat_port(candidate):
+    """The port that answers the kubelet's probes only; None: they ask where clients ask."""
+    containers = candidate.deployment["spec"]["template"]["spec"]["containers"]
+    server = next(item for item in containers if item["name"] == candidate.container)
+    port = ((server.get("readinessProbe") or {}).get("httpGet") or {}).get("port")
+    return port if isinstance(port, int) and port != candidate.container_port else None
 
 
 class Writers:

@@ -30,7 +30,9 @@ from protected import (
     Door,
     Writers,
     asks,
+    begin_post,
     connects,
+    heartbeat_port,
     reached_from_node,
     send_slowly,
     set_token,
@@ -55,20 +57,20 @@ from chroma_qualify.workload.records import Values, make_records
 pytestmark = pytest.mark.beside
 
 OVERLAYS = Path(__file__).parents[1] / "overlays"
-HEARTBEAT_PORT = 8002
 REFUSED_WITHIN = 120.0  # s; a mount is tried again after 2, 4, 8 … s
+EMPTY_TOKEN = "the proxy does not start: the key token of the Secret chromadb-token is empty"
 
 
 @pytest.fixture(scope="module")
-def door(run, module_deploy, cluster, module_namespace):
+def door(run, candidate, module_deploy, cluster, module_namespace):
     """The protected deployment; while the scenarios go on, one slow request is under way."""
     if run.options.manifests:
-        deployed = module_deploy()
-        if deployed.credentials.token is None:
+        if candidate("single-writer").access.token is None:
             pytest.skip("the candidate asks for no token: its qualification.yaml names none")
+        deployed = module_deploy()
     else:
-        candidate = in_namespace(load_candidate(OVERLAYS / "auth-tls", cluster.kubectl), module_namespace)
-        deployed = apply(cluster, candidate, module_namespace)
+        ours = in_namespace(load_candidate(OVERLAYS / "auth-tls", cluster.kubectl), module_namespace)
+        deployed = apply(cluster, ours, module_namespace)
         run.say(f"{module_namespace}: ready after {wait_ready(deployed):.1f} s")
     slow = aside.start(functools.partial(send_slowly, deployed, deployed.credentials))
     return Door(deployed, deployed.credentials, [deployed.credentials.token], slow)
@@ -78,6 +80,15 @@ def door(run, module_deploy, cluster, module_namespace):
 def way(door, forward):
     """A forward to the Service."""
     return forward(door.deployed)
+
+
+@pytest.fixture
+def heartbeats(door):
+    """The port for the kubelet's probes."""
+    port = heartbeat_port(door.deployed.candidate)
+    if port is None:
+        pytest.skip("the candidate has no port of its own for the kubelet's probes")
+    return port
 
 
 def test_nobody_gets_in_without_the_token(door, way, report):
@@ -108,17 +119,20 @@ def test_clients_of_chroma(door, way, seed):
             client.connect(way.host, way.port, credentials=dataclasses.replace(door.credentials, token=token))
 
 
-def test_no_way_around_the_proxy(door, report):
+def test_no_way_around_the_proxy(door, heartbeats, report):
     """From a backend's pod the policy lets to the proxy only; from the node, which no policy holds, nobody listens."""
     deployed, candidate = door.deployed, door.deployed.candidate
     address = deployed.cluster.get_json("pod", "-n", deployed.namespace, ready_pods(deployed)[0])["status"]["podIP"]
     peer = peers.backend(candidate)
     (pod,) = inside.start(deployed.cluster, [inside.Wanted("backend-at-the-door", deployed.namespace, peer.pod_labels)])
-    ports = {"the proxy": candidate.container_port, "Chroma": candidate.server_port, "heartbeat": HEARTBEAT_PORT}
-    seen = probes.probe(pod, [probes.Target(name, "tcp", address, port) for name, port in ports.items()])
+    ports = {"the proxy": candidate.container_port, "Chroma": candidate.server_port, "heartbeat": heartbeats}
+    if ports["the proxy"] == ports["Chroma"]:
+        pytest.skip("the candidate's proxy is not in Chroma's pod")
+    targets = [probes.Target(name, "tcp", address, port) for name, port in ports.items()]
+    # The control is waited for: a new pod is known to the policies a while after it runs.
+    what = "a backend's pod to reach the proxy"
+    seen = poll_for(what, lambda: probes.probe(pod, targets), lambda seen: seen["the proxy"].open, PATIENT, 0)
     inside.remove([pod])
-    if not seen["the proxy"].open:
-        raise UndecidedError(f"the control failed: a backend does not reach the proxy: {seen['the proxy']}")
     for name in ("Chroma", "heartbeat"):
         if seen[name].open:
             report.fail("around-the-proxy", f"a backend's pod reaches port {ports[name]} ({name}) of the pod")
@@ -130,8 +144,8 @@ def test_no_way_around_the_proxy(door, report):
             report.fail("around-the-proxy", f"Chroma listens on {address}:{ports['Chroma']}", remedy="127.0.0.1 only")
 
 
-def test_the_probes_port_gives_the_heartbeat_only(door):
-    with to_pod(door.deployed, HEARTBEAT_PORT) as to_probes:
+def test_the_probes_port_gives_the_heartbeat_only(door, heartbeats):
+    with to_pod(door.deployed, heartbeats) as to_probes:
         assert intruder.heartbeat_holes(connects(to_probes, Credentials())) == []
 
 
@@ -153,13 +167,12 @@ def test_tls(door, way):
 
 def test_large_bodies(door, way, report):
     """Up to Chroma's own limit of 40 MiB, and beyond it Chroma's own 413."""
-    connect = connects(way, door.credentials)
     began = time.monotonic()
-    assert upload(connect, door.token, 39 * MIB) == 200
+    assert upload(way, door.credentials, 39 * MIB) == 200
     report.measure("39 MiB through the proxy", time.monotonic() - began, "s")
     for size in (41, 60):
-        assert upload(connect, door.token, size * MIB) == 413
-    assert upload(connect, "x" * 32, 41 * MIB) == 401
+        assert upload(way, door.credentials, size * MIB) == 413
+    assert upload(way, dataclasses.replace(door.credentials, token="x" * 32), 41 * MIB) == 401
 
 
 def test_rotation_without_a_failed_write(door, way, seed, report):
@@ -182,7 +195,7 @@ def test_rotation_without_a_failed_write(door, way, seed, report):
     assert not audit(server.get_collection("rotation", embedding_function=None), writers.written).findings
 
 
-def test_broken_variants_are_found(door, report):
+def test_broken_variants_are_found(door, heartbeats, report):
     """The same tries as above, on a proxy whose check is broken in one way after the other."""
     deployed, name = door.deployed, broken_doors.NAME
     if not any("auth.caddy" in item.get("data", {}) for item in deployed.candidate.objects):
@@ -203,12 +216,14 @@ def test_broken_variants_are_found(door, report):
         with open_forward(deployed.cluster, deployed.namespace, f"pod/{name}", port) as to_site:
             return look(connects(to_site, Credentials()))
 
-    holes = functools.partial(intruder.holes, token=door.token)
-    assert found(broken_doors.WHOLE, holes) == [], "the control, the check as it is"
+    def first_hole(connect):
+        return next(intruder.holes(connect, door.token), None)
+
+    assert found(broken_doors.WHOLE, first_hole) is None, "the control, the check as it is"
     assert found(broken_doors.WHOLE, functools.partial(intruder.shut_out, token=door.token)) == []
-    assert found(broken_doors.EMPTY, holes) == [], "the control, the check as it is with an empty token"
-    assert found(HEARTBEAT_PORT, intruder.heartbeat_holes) == [], "the control, the heartbeat's port as it is"
-    missed = [wrong for wrong in broken_doors.CHECKS if not found(broken_doors.port_of(wrong), holes)]
+    assert found(broken_doors.EMPTY, first_hole) is None, "the control, the check as it is with an empty token"
+    assert found(heartbeats, intruder.heartbeat_holes) == [], "the control, the heartbeat's port as it is"
+    missed = [wrong for wrong in broken_doors.CHECKS if not found(broken_doors.port_of(wrong), first_hole)]
     if not found(broken_doors.HEARTBEAT, intruder.heartbeat_holes):
         missed.append("the heartbeat's port passes everything on")
     if deployed.cluster.nodes and not reached_from_node(deployed, pods[name].status.pod_ip, broken_doors.STUB):
@@ -218,8 +233,8 @@ def test_broken_variants_are_found(door, report):
     report.measure("broken variants found", len(broken_doors.CHECKS) + 1 + bool(deployed.cluster.nodes))
 
 
-def test_no_secret_and_bad_tokens(run, cluster, namespace, report):
-    """Without its Secret the pod waits and says for what; with a bad token the proxy does not start, and says why."""
+def test_no_secret_and_an_empty_token(run, cluster, namespace, report):
+    """Without its Secret the pod waits and says for what; with an empty token nothing starts, and the log says why."""
     if run.options.manifests:
         pytest.skip("it tries Secrets of its own, not the candidate's")
     candidate = in_namespace(load_candidate(OVERLAYS / "auth", cluster.kubectl), namespace)
@@ -229,25 +244,22 @@ def test_no_secret_and_bad_tokens(run, cluster, namespace, report):
         wait_ready(deployed, REFUSED_WITHIN)
     assert missing.value.rule == "secret-missing"
     report.measure("a missing Secret named after", time.monotonic() - began, "s")
-    for what, (token, said) in broken_doors.BAD_TOKENS.items():
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "chromadb-token", "namespace": namespace}}
-        inside.apply(cluster, [{**secret, "stringData": {"token": token}}])
-        cluster.run_kubectl("delete", "pods", "--all", "-n", namespace, "--wait=false")
-        began = time.monotonic()
-        heard = poll_for(
-            f"the proxy to refuse a token that is {what}",
-            lambda: (
-                cluster.run_kubectl(
-                    "logs", "-n", namespace, deployed.candidate.name, "-c", "proxy-check", check=False
-                ).stdout
-            ),
-            lambda heard, said=said: said in heard,
-            REFUSED_WITHIN,
-            1.0,
-        )
-        assert "the proxy does not start" in heard
-        assert not ready_pods(deployed)
-        report.measure(f"a token that is {what} refused after", time.monotonic() - began, "s")
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "chromadb-token", "namespace": namespace}}
+    inside.apply(cluster, [{**secret, "stringData": {"token": ""}}])
+    cluster.run_kubectl(
+        "delete", "pods", "--all", "-n", namespace, "--wait=false"
+    )  # else the mount is tried again later
+    log = ("logs", "-n", namespace, deployed.candidate.name, "-c", "proxy-check")
+    began = time.monotonic()
+    poll_for(
+        "the proxy to refuse an empty token",
+        lambda: cluster.run_kubectl(*log, check=False).stdout,
+        lambda said: EMPTY_TOKEN in said,
+        REFUSED_WITHIN,
+        1.0,
+    )
+    report.measure("an empty token refused after", time.monotonic() - began, "s")
+    assert not ready_pods(deployed)
 
 
 def test_a_slow_request_is_waited_for(door):
@@ -255,28 +267,24 @@ def test_a_slow_request_is_waited_for(door):
     assert (status, seconds >= SLOW) == (200, True), f"answered {status} after {seconds:.0f} s"
 
 
-def test_the_proxy_outlives_chroma(door, way, report):
+def test_the_proxy_outlives_chroma(door, way, heartbeats, report):
     """A request that is half sent when the pod is deleted is finished, and answered, through the proxy."""
     deployed, body = door.deployed, json.dumps({"name": "sent-while-stopping"}).encode()
     connection = connects(way, door.credentials)()
-    connection.putrequest("POST", "/api/v2/tenants")
-    headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **door.credentials.headers}
-    for name, value in headers.items():
-        connection.putheader(name, value)
-    connection.endheaders()
+    begin_post(connection, door.credentials, len(body))
     connection.send(body[:1])
     connection.sock.settimeout(2)
     with pytest.raises(TimeoutError):  # it has the request and waits for the rest
         connection.sock.recv(1)
     connection.sock.settimeout(PATIENT)
-    with to_pod(deployed, HEARTBEAT_PORT) as to_probes:
+    with to_pod(deployed, heartbeats) as to_probes:
         asker = intruder.Asker(connects(to_probes, Credentials()))
         assert asker.ask("GET", intruder.HEARTBEAT, []) == 200
         began = time.monotonic()
         injected = by_name("pod-delete").inject(deployed)
         # On the connection that is open: Chroma takes no new one when it has heard SIGTERM, and the proxy says so.
         heartbeat = functools.partial(asker.ask, "GET", intruder.HEARTBEAT, [])
-        said = poll_for("Chroma to stop", heartbeat, lambda status: status != 200, PATIENT)
+        said = poll_for("Chroma to stop", heartbeat, lambda status: status != 200, 2 * PATIENT)
         assert said == 502, "the proxy has ended before Chroma"
         asker.close()
     connection.send(body[1:])

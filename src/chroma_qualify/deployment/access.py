@@ -110,7 +110,9 @@ def provide_secrets(cluster: Cluster, candidate: Candidate, namespace: str) -> C
     with contextlib.closing(cluster.api_client()) as api:
         core = kubernetes.client.CoreV1Api(api)
         for name in access.secrets:
-            held = _in_manifests(candidate.objects, name) or _in_cluster(core, namespace, name)
+            held = _in_manifests(candidate.objects, name)
+            if held is None:
+                held = _in_cluster(core, namespace, name)
             if held is None:
                 held = _made(access, name, candidate.service, namespace)
                 _create(core, namespace, name, held)

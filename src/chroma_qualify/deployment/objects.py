@@ -171,7 +171,8 @@ def _service_of(objects: Sequence[KubeObject], workload: KubeObject, container: 
     labels = _pod_labels(workload)
     own = _ports(container)
     # Chroma may be behind a proxy in its own pod: then the Service leads to the proxy's port.
-    ports = {name: port for each in _running(workload) for name, port in _ports(each).items()} | own
+    others = {name: port for each in _running(workload) for name, port in _ports(each).items() if name not in own}
+    ports = own | others
     found: list[tuple[int, str, int, int]] = []
     for service in of_kind(objects, "Service"):
         selector = service.get("spec", {}).get("selector") or {}

@@ -15,7 +15,7 @@ import yaml
 from chroma_qualify.cluster.images.catalog import load_catalog
 from chroma_qualify.cluster.images.golang import program_dir
 from chroma_qualify.deployment.objects import Candidate
-from chroma_qualify.deployment.qualification import load_promises
+from chroma_qualify.deployment.qualification import load_access, load_promises
 from chroma_qualify.deployment.render import KUSTOMIZATIONS, first_broken_file, load_candidate, plain_objects
 from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.report.verdict import EXIT_USAGE
@@ -34,6 +34,7 @@ def check(directory: Path, kubectl: Path | None) -> None:
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", remedy="name a directory of Kubernetes manifests")
     load_promises(directory)
+    load_access(directory)
     if kubectl is not None:
         load_candidate(directory, kubectl)
         return

@@ -9,6 +9,7 @@ import yaml
 
 from chroma_qualify.deployment.objects import Candidate
 from chroma_qualify.errors import UsageError
+from chroma_qualify.plugin.candidates import with_chroma_version
 
 DEPLOYMENT = """
 apiVersion: apps/v1
@@ -142,3 +143,15 @@ def test_the_digest_is_of_the_objects_not_of_their_writing():
     one = candidate(STATEFUL_SET)
     assert one.digest == candidate(STATEFUL_SET.replace("name: db\n", "name:  db\n")).digest
     assert one.digest != candidate(STATEFUL_SET.replace("store:7", "store:8")).digest
+
+
+def test_what_runs_before_in_the_same_image_changes_with_it():
+    spec = {
+        "containers": [{"name": "chroma", "image": "chromadb/chroma:1.5.9"}, {"name": "other", "image": "x:1"}],
+        "initContainers": [{"name": "check", "image": "chromadb/chroma:1.5.9"}, {"name": "proxy", "image": "caddy:2"}],
+    }
+    objects = [{"kind": "Deployment", "spec": {"template": {"spec": spec}}}]
+    (changed,) = with_chroma_version(objects, "chroma", "1.4.1")
+    pod = changed["spec"]["template"]["spec"]
+    images = [item["image"] for item in (*pod["containers"], *pod["initContainers"])]
+    assert images == ["chromadb/chroma:1.4.1", "x:1", "chromadb/chroma:1.4.1", "caddy:2"]
