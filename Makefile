@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: setup images e2e load test lint up down clean help
 
-export MANIFESTS BASELINE KEEP NODES CHROMA_VERSION K8S_VERSION SEED IMAGES SCENARIOS POWER_LOSSES REPEAT
+export MANIFESTS BASELINE KEEP NODES CHROMA_VERSION K8S_VERSION SEED IMAGES SCENARIOS POWER_LOSSES REPEAT ONE_LANE
 
 help:
 	@echo 'chroma-qualify: may this set of Chroma manifests be promoted?'
@@ -30,6 +30,7 @@ help:
 	@echo '  SEED=N              random; printed, and in the verdict'
 	@echo '  POWER_LOSSES=N      2; how often the power of the volume is cut (nightly: 20)'
 	@echo '  REPEAT=N            1; how often three servers on one volume are written to'
+	@echo '  ONE_LANE=1          0; one scenario after the other, also those that may run beside others'
 	@echo '  IMAGES=MODE         auto: registry if one answers, else packages'
 	@echo '  REGISTRY_MIRROR=R   none; host[:port][/path] that every image is pulled from instead of its own registry'
 	@echo

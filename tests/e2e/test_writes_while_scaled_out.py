@@ -9,6 +9,8 @@ with an autoscaler is tried as it is, by a write load that makes it scale out, a
 import contextlib
 import functools
 
+import pytest
+
 from chroma_qualify.deployment.apply import ready_pods, scale, wait_ready
 from chroma_qualify.deployment.forward import open_forward
 from chroma_qualify.errors import UndecidedError
@@ -20,8 +22,10 @@ from chroma_qualify.rejudge import judge_recorded
 from chroma_qualify.workload import client
 from chroma_qualify.workload.runner import Traffic
 
+pytestmark = pytest.mark.alone  # three replicas take the room there is
+
 MUST_BE_FOUND = {"lost-index", "diverged"}
-UP_WITHIN = 170.0  # s; metrics every 15 s, HPA every 15 s, a start
+UP_WITHIN = 280.0  # s; metrics every 15 s, HPA every 15 s, a start
 
 
 def test_writes_while_scaled_out(run, deploy, forward, report, writers_context, repetition):

@@ -22,6 +22,7 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import orjson
+import tenacity
 
 Vectors = npt.NDArray[np.float32]
 Metadata = Mapping[str, Any]
@@ -82,6 +83,10 @@ class Records:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __getitem__(self, rows: slice) -> Records:
+        columns = (self.metadatas[rows], self.documents[rows], self.uris[rows])
+        return Records(self.ids[rows], self.vectors[rows], *columns)
+
     @classmethod
     def none(cls) -> Records:
         return cls([], np.empty((0, 0), np.float32), [], [], [])
@@ -114,6 +119,11 @@ class _Bearer(httpx.Auth):
         yield request
 
 
+def _is_passing(error: BaseException) -> bool:
+    """Whether it may be over in a moment: no answer, or one that a proxy or a full queue gives."""
+    return isinstance(error, ChromaError) and error.status in {0, 429, 502, 503, 504}
+
+
 def _database_path(tenant: str, database: str) -> str:
     return f"/tenants/{_quoted(tenant)}/databases/{_quoted(database)}"
 
@@ -135,11 +145,25 @@ def _as_numbers(vectors: Vectors) -> list[list[float]]:
 class Chroma:
     """One connection pool to one server; not for several threads at once.
 
-    Each method raises ChromaError. `seconds` is the limit for one request's answer.
+    Each method raises ChromaError.
+
+    Args:
+        url: where Chroma, or the proxy before it, listens.
+        token: the token itself, or the file that holds it.
+        ca: certificates to trust, instead of the system's.
+        seconds: limit for one request's answer.
+        patience: seconds to try again for while nobody answers, or a proxy says so; all that is sent here may be
+            sent twice.
     """
 
     def __init__(
-        self, url: str = DEFAULT_URL, token: str | Path | None = None, ca: Path | None = None, *, seconds: float = 300
+        self,
+        url: str = DEFAULT_URL,
+        token: str | Path | None = None,
+        ca: Path | None = None,
+        *,
+        seconds: float = 300,
+        patience: float = 0,
     ) -> None:
         self.url = url.rstrip("/")
         if not self.url.startswith(("http://", "https://")):
@@ -156,9 +180,15 @@ class Chroma:
             trust_env=False,
             timeout=httpx.Timeout(seconds, connect=10),
         )
+        self._again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_passing),
+            stop=tenacity.stop_after_delay(patience),
+            wait=tenacity.wait_exponential(0.2, max=5),
+            reraise=True,
+        )
 
     @classmethod
-    def from_environment(cls, *, seconds: float = 300) -> Chroma:
+    def from_environment(cls, *, seconds: float = 300, patience: float = 0) -> Chroma:
         """As CHROMA_URL, CHROMA_TOKEN_FILE and CHROMA_CA_FILE say.
 
         Raises:
@@ -170,6 +200,7 @@ class Chroma:
             Path(token) if token and Path(token).exists() else None,
             Path(ca) if ca else None,
             seconds=seconds,
+            patience=patience,
         )
 
     def close(self) -> None:
@@ -183,6 +214,9 @@ class Chroma:
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """Any request below /api/v2; the answer's JSON, None where the answer has no body."""
+        return self._again(self._call, method, path, body, query)
+
+    def _call(self, method: str, path: str, body: Any, query: Mapping[str, Any]) -> Any:
         content = None if body is None else orjson.dumps(body)
         headers = {} if content is None else {"Content-Type": "application/json"}
         try:
@@ -215,13 +249,14 @@ class Chroma:
         return self._found(f"/tenants/{_quoted(tenant)}")
 
     def create_tenant(self, tenant: str) -> None:
-        self.call("POST", "/tenants", {"name": tenant})
+        """Unless it is there; the same for `create_database`."""
+        self._unless_there("/tenants", {"name": tenant})
 
     def databases(self, tenant: str) -> list[str]:
         return [str(one["name"]) for one in self._listed(f"/tenants/{_quoted(tenant)}/databases")]
 
     def create_database(self, tenant: str, database: str) -> None:
-        self.call("POST", f"/tenants/{_quoted(tenant)}/databases", {"name": database})
+        self._unless_there(f"/tenants/{_quoted(tenant)}/databases", {"name": database})
 
     def collections(self, tenant: str = "default_tenant", database: str = "default_database") -> list[Collection]:
         return [_collection(one) for one in self._listed(f"{_database_path(tenant, database)}/collections")]
@@ -282,6 +317,13 @@ class Chroma:
         body = {"query_embeddings": _as_numbers(vectors), "n_results": count, "include": ["distances"]}
         answer = self.call("POST", f"{collection.path}/query", body)
         return [Neighbours(list(ids), list(far)) for ids, far in zip(answer["ids"], answer["distances"], strict=True)]
+
+    def _unless_there(self, path: str, body: Mapping[str, Any]) -> None:
+        try:
+            self.call("POST", path, body)
+        except ChromaError as error:
+            if error.status != 409:
+                raise
 
     def _found(self, path: str) -> bool:
         try:

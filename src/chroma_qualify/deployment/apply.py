@@ -55,7 +55,8 @@ def create_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> 
         InfraError: it exists, or its default service account does not come.
     """
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}}
-    cluster.run_kubectl("create", "-f", "-", stdin=json.dumps(namespace))
+    # Not validated by kubectl, which would fetch megabytes of schemas for it.
+    cluster.run_kubectl("create", "--validate=false", "-f", "-", stdin=json.dumps(namespace))
     with contextlib.closing(cluster.api_client()) as api:
         accounts = kubernetes.client.CoreV1Api(api).list_namespaced_service_account
         try:
@@ -63,7 +64,7 @@ def create_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> 
                 f"the default service account of namespace {name}",
                 accounts,
                 lambda found: "default" in found,
-                timeout=30,
+                timeout=120,
                 namespace=name,
             )
         except WaitTimeoutError as error:
@@ -94,7 +95,7 @@ def apply(cluster: Cluster, candidate: Candidate, namespace: str) -> Deployed:
     return Deployed(cluster, moved, namespace, began, credentials)
 
 
-def wait_ready(deployed: Deployed, timeout: float = 120) -> float:
+def wait_ready(deployed: Deployed, timeout: float = 300) -> float:
     """Wait until every replica is ready; returns the seconds it took.
 
     Raises:
@@ -147,7 +148,7 @@ def scale(deployed: Deployed, replicas: int) -> None:
     deployed.cluster.run_kubectl("scale", name, f"--replicas={replicas}", f"--namespace={deployed.namespace}")
 
 
-def wait_gone(deployed: Deployed, pod: str, *, uid: str | None = None, timeout: float = 90) -> float:
+def wait_gone(deployed: Deployed, pod: str, *, uid: str | None = None, timeout: float = 240) -> float:
     """Wait until a pod is gone; returns the seconds it took.
 
     Args:

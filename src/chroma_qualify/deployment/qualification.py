@@ -15,6 +15,7 @@ from chroma_qualify.checks.promises import FILE, STRICTEST, Promises, from_json
 from chroma_qualify.deployment.access import NO_ACCESS, Access, SecretKey
 from chroma_qualify.errors import UsageError
 
+BASED_ON = "based_on"  # another topology's directory, relative to this file's
 ACCESS = "access"  # the field that is about clients, and no promise
 _NO_FILE = {ACCESS: None}
 
@@ -30,10 +31,7 @@ def load_promises(directory: Path) -> Promises:
         document = {key: value for key, value in document.items() if key != ACCESS}
         if not document:
             return STRICTEST
-    try:
-        return from_json(_plain(document), str(path))
-    except RecursionError:
-        raise UsageError(f"{path} refers to itself") from None
+    return from_json(document, str(path))
 
 
 def load_access(directory: Path) -> Access:
@@ -62,17 +60,47 @@ def _secret_key(value: object, where: str) -> SecretKey:
 def _document(directory: Path) -> tuple[object, Path]:
     """What the file holds, and its path."""
     path = directory / FILE
+    return (read_qualification(directory) if path.exists() else _NO_FILE), path
+
+
+def read_qualification(directory: Path, _above: tuple[Path, ...] = ()) -> Any:  # noqa: ANN401 (its form is not checked)
+    """What the file of a directory says, with what it is based on filled in.
+
+    Own keys hold in place of the inherited ones; within `unavailable_seconds` and other objects too, each key for
+    itself, while a list holds as a whole.
+
+    Raises:
+        UsageError: there is no such file, it is broken YAML, or the files refer to each other in a circle.
+    """
+    path = (directory / FILE).resolve()
+    if path in _above:
+        raise UsageError(f"{path} is based on itself", remedy=f"take {BASED_ON} out of one of the files")
+    document = _read(directory / FILE)
+    if not isinstance(document, dict) or BASED_ON not in document:
+        return document
+    own = {key: value for key, value in document.items() if key != BASED_ON}
+    if not isinstance(document[BASED_ON], str):
+        raise UsageError(f"{directory / FILE}: {BASED_ON} must be a directory, relative to that of the file")
+    return _over(read_qualification(directory / document[BASED_ON], (*_above, path)), own)
+
+
+def _over(inherited: Any, own: Any) -> Any:  # noqa: ANN401 (anything can be in a YAML file)
+    if not isinstance(inherited, dict) or not isinstance(own, dict):
+        return own
+    return {**inherited, **{key: _over(inherited.get(key), value) for key, value in own.items()}}
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401 (anything can be in a YAML file)
     try:
-        document: object = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return _NO_FILE, path
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return _plain(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except RecursionError as error:
+        raise UsageError(f"{path} refers to itself, or is too deep") from error
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise UsageError(f"{path} is broken YAML{where}: {getattr(error, 'problem', None) or error}") from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    return document, path
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (anything can be in a YAML file)

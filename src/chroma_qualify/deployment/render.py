@@ -35,16 +35,20 @@ def load_candidate(directory: Path, kubectl: Path) -> Candidate:
     Raises:
         UsageError: one sentence on what is wrong with the directory.
     """
-    if not directory.is_dir():
-        raise UsageError(f"{directory} is not a directory", remedy="name a directory of Kubernetes manifests")
-    if any((directory / name).is_file() for name in KUSTOMIZATIONS):
-        objects = _kustomize(directory, kubectl)
-    else:
-        objects = plain_objects(directory)
+    objects = load_objects(directory, kubectl)
     access = load_access(directory)
     candidate = Candidate.from_objects(objects, directory, kubectl=kubectl, access=access)
     _refuse_unused(candidate, access)
     return candidate
+
+
+def load_objects(directory: Path, kubectl: Path) -> list[KubeObject]:
+    """The objects of a directory, Chroma among them or not; raises UsageError as `load_candidate` does."""
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is not a directory", remedy="name a directory of Kubernetes manifests")
+    if any((directory / name).is_file() for name in KUSTOMIZATIONS):
+        return _kustomize(directory, kubectl)
+    return plain_objects(directory)
 
 
 def _refuse_unused(candidate: Candidate, access: Access) -> None:

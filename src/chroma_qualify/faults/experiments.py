@@ -171,7 +171,7 @@ def _table(power_losses: int) -> Iterator[Experiment]:
     for number in range(1, power_losses + 1):
         yield row(f"power-loss-{number}", Stress.POWER_LOSS, 25, fault="power-loss", workloads=_BULK)
     # Restarted, for that is the mitigation: what was acknowledged must be there then.
-    yield row("volume-full", Stress.VOLUME_FULL, 50, hold=3.0, restart=True, spoils=True)
+    yield row("volume-full", Stress.VOLUME_FULL, 50, hold=6.0, restart=True, spoils=True)
     yield row("image-upgrade", graceful, 40, place=Place.OLDER, workloads=_READ, own_nodes=False)
 
 

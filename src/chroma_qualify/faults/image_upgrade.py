@@ -44,7 +44,7 @@ class ImageUpgrade:
             deployed,
             f"a pod of the new image instead of {injected.before.pod}",
             lambda state: state.uid != injected.before.uid and bool(state.container_id),
-            timeout=120,
+            timeout=300,
         )
         image = _image_of(deployed, after.pod)
         if image == injected.mark:

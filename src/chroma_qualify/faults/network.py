@@ -99,8 +99,12 @@ class PacketDrop:
         state = ready_now(deployed, injected)
         server = find_server(deployed, state)
         left = server.in_network(_DROPPED, check=False)
-        if left.strip() or not _connects(server, deployed):
-            raise UndecidedError(f"the packet filter is still there: {left.strip() or 'no connection comes about'}")
+        if left.strip():
+            raise UndecidedError(f"the packet filter is still there: {left.strip()}")
+        try:
+            poll_for("a connection to come about", lambda: _connects(server, deployed), bool, PROOF_TIMEOUT)
+        except WaitTimeoutError as error:
+            raise UndecidedError(f"the packet filter is gone: {error.message}") from error
         return Proof("no packet is dropped any more", str(state))
 
 

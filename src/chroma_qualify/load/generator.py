@@ -74,7 +74,7 @@ class Loader:
         self.pod = pod
 
     @classmethod
-    def start(cls, deployed: Deployed, plan: Plan, *, name: str = "loader", timeout: float = 90) -> Self:
+    def start(cls, deployed: Deployed, plan: Plan, *, name: str = "loader", timeout: float = 240) -> Self:
         """Start a loader pod and wait until it sends.
 
         Raises:
@@ -132,7 +132,7 @@ class Loader:
         """The time by the clock of the pod's node, s since the epoch: what `measured.Load.span` is asked with."""
         return float(self.pod.run("python3", "-c", "import time; print(time.time())").stdout)
 
-    def stop(self, keep: Path | None = None, *, timeout: float = 90) -> measured.Load:
+    def stop(self, keep: Path | None = None, *, timeout: float = 180) -> measured.Load:
         """End the timetable now, let what is under way be answered, and read the whole report; as `finish`."""
         self.pod.run("python3", "-c", "import os, signal; os.kill(1, signal.SIGUSR1)", check=False)
         return self.finish(keep, timeout=timeout)

@@ -34,6 +34,7 @@ from chroma_qualify.plugin.run import Run
 from chroma_qualify.rejudge import judge_recorded
 from chroma_qualify.workload.client import connect
 
+_OPENING = 60.0  # seconds that opening a way may take, before anything is struck
 _PATIENCE = 1.0  # seconds that a new connection waits for a ready pod: clients of an outage are to see it
 Namespace = Callable[[str], AbstractContextManager[str]]
 
@@ -171,7 +172,12 @@ def _way(experiment: Experiment, deployed: Deployed, patience: float = _PATIENCE
             yield way.host, way.port
         return
     with open_forward(
-        deployed.cluster, deployed.namespace, candidate.service, candidate.service_port, patience=patience
+        deployed.cluster,
+        deployed.namespace,
+        candidate.service,
+        candidate.service_port,
+        patience=patience,
+        opening=_OPENING,
     ) as forward:
         yield forward.host, forward.port
 

@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chroma_qualify.checks.promises import Promises, refuse_unknown_faults
+from chroma_qualify.cluster.images.addons import addon_dir
+from chroma_qualify.cluster.images.catalog import load_catalog
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.cluster.lease import cluster_dir
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.deployment.render import load_candidate
+from chroma_qualify.deployment.schemas import ClusterSchemas
 from chroma_qualify.errors import CandidateError, UsageError
 from chroma_qualify.faults.experiments import fault_names
 from chroma_qualify.plugin.options import Options
@@ -76,6 +79,15 @@ class Candidates:
         promises = load_promises(self._options.manifests or self._overlays / topology)
         refuse_unknown_faults(promises, fault_names())
         return promises
+
+    def schemas(self) -> ClusterSchemas:
+        """The kinds that the cluster will have; those of the add-ons' definitions only where they are rendered."""
+        version = self._options.k8s_version
+        try:
+            definitions = addon_dir(load_catalog(version or None)) / "crds.yaml"
+        except UsageError:  # a version that only a registry can have
+            definitions = addon_dir(load_catalog()) / "crds.yaml"
+        return ClusterSchemas(version, definitions)
 
     def _kubectl(self) -> Path:
         options = self._options

@@ -21,9 +21,9 @@ from chroma_qualify.errors import InfraError, QualifyError, UsageError
 from chroma_qualify.faults.experiments import Experiment, experiments, plan_json, scaled_out_writes
 from chroma_qualify.faults.promotion import promotion
 from chroma_qualify.findings import Finding, Severity
-from chroma_qualify.lint import lint_objects
+from chroma_qualify.lint import lint_objects, schema_invalid
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
-from chroma_qualify.plugin.lane import LANE, Lane, split, strikes_alone
+from chroma_qualify.plugin.lane import LANE, Lane, runs_alone, split
 from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
 from chroma_qualify.plugin.run import Run, ScenarioState
@@ -142,7 +142,7 @@ def _start(session: pytest.Session, run: Run) -> None:
     run.say(f"run {run.id}: {number} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
     if candidate is not None and not run.options.beside_of:  # the first lane has done so
         begin = time.monotonic()
-        findings = lint_objects(candidate.objects)
+        findings = [*lint_objects(candidate.objects), *schema_invalid(candidate.objects, candidates.schemas())]
         run.add_lint(findings, time.monotonic() - begin)
         for finding in findings:
             run.say(f"lint: {finding.severity.value}: {finding.rule}: {finding.message}")
@@ -184,7 +184,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     run = item.config.stash.get(RUN, None)
     if run is None:
         return (yield)
-    if (lane := item.config.stash.get(LANE, None)) is not None and strikes_alone(item):
+    if (lane := item.config.stash.get(LANE, None)) is not None and runs_alone(item):
         lane.wait()
     state = run.scenario(item.nodeid)
     run.say(f"{state.name}: begins ({run.position(item.nodeid)})")

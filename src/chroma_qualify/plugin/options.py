@@ -18,7 +18,7 @@ from chroma_qualify.cluster.lease import cluster_dir, read_leases
 from chroma_qualify.errors import UsageError
 
 IMAGE_MODES = ("auto", "registry", "packages")
-ONE_LANE_VARIABLE = "ONE_LANE"
+_ONE_LANE = "ONE_LANE"  # in the environment, as for scripts/qualify
 _KIND_PLUGIN = "pytest-kind"
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 
@@ -135,7 +135,7 @@ def parse_options(config: pytest.Config) -> Options:
         power_losses=_number(config.getoption("power_losses"), "--power-losses", least=1, most=100),
         repeat=_number(config.getoption("repeat"), "--repeat", least=1, most=100),
         use_cluster=_usable(config.getoption("use_cluster"), config, name),
-        one_lane=bool(config.getoption("one_lane")) or os.environ.get(ONE_LANE_VARIABLE, "0") not in {"", "0"},
+        one_lane=bool(config.getoption("one_lane")) or os.environ.get(_ONE_LANE, "0") not in {"", "0"},
         beside_of=str(config.getoption("beside_of")),
         baseline=baseline,
     )

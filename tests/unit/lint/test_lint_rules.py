@@ -539,6 +539,11 @@ def test_every_rule_speaks_its_own_name():
         hpa(),
         service(),
         monitor(port="web"),
+        {
+            "kind": "PodDisruptionBudget",
+            "metadata": meta("b"),
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"tier": "db"}}},
+        },
     ]
     astray = merge(
         service(), {"spec": {"selector": {"tier": "web"}}}

@@ -45,6 +45,7 @@ class ImageSet:
         kind: the kind program.
         kubectl: the kubectl program.
         older: images of earlier Chromas in the engine, to upgrade from, oldest first; loaded by who needs them.
+        scanner: the program kube-score, which judges manifests.
     """
 
     source: Source
@@ -54,6 +55,7 @@ class ImageSet:
     kind: Path
     kubectl: Path
     older: tuple[str, ...]
+    scanner: Path
 
 
 # The last ones before migrations of the database: from 16 to 17, and from 17 to 18.
@@ -92,7 +94,8 @@ def ensure_images(source: Source, kubernetes: str | None, chroma: str | None, sa
             for version, reference in zip(OLDER_CHROMAS, wanted.older, strict=True):
                 if not image_id(reference):
                     packages.build_chroma(load_catalog(chroma=version), say)
-        build_programs(catalog.go["kind"], say)
+        for name in ("kind", "kube-score"):
+            build_programs(catalog.go[name], say)
         # kubectl renders them; where the rest of Kubernetes comes in a node image, do not compile it for that.
         alone = {"kubernetes": catalog.go["kubectl"]} if source is Source.REGISTRY else {}
         render_addons(dataclasses.replace(catalog, go=catalog.go | alone), say)
@@ -171,16 +174,17 @@ def _registry_answers(kubernetes: str | None, say: Say) -> bool:
 
 def _image_set(source: Source, catalog: Catalog, kubernetes: str | None) -> ImageSet:
     kind = program_dir(catalog.go["kind"]) / "kind"
+    scanner = program_dir(catalog.go["kube-score"]) / "kube-score"
     if source is Source.REGISTRY:
         kubectl = program_dir(catalog.go["kubectl"]) / "kubectl"
         load = (*registry_images(catalog), packages.LOADER, packages.TOOLS)
-        return ImageSet(
-            source, _node_image(catalog, kubernetes), load, addon_dir(catalog), kind, kubectl, older_chromas()
-        )
+        node = _node_image(catalog, kubernetes)
+        return ImageSet(source, node, load, addon_dir(catalog), kind, kubectl, older_chromas(), scanner)
     kubectl = program_dir(catalog.go["kubernetes"]) / "kubectl"
     # The node image holds the default Chroma; another one is loaded beside it.
     load = () if catalog.chroma == load_catalog().chroma else (catalog.chroma_reference,)
-    return ImageSet(source, packages.node_reference(catalog), load, addon_dir(catalog), kind, kubectl, older_chromas())
+    node = packages.node_reference(catalog)
+    return ImageSet(source, node, load, addon_dir(catalog), kind, kubectl, older_chromas(), scanner)
 
 
 def _node_image(catalog: Catalog, kubernetes: str | None) -> str:
@@ -259,7 +263,7 @@ def _mark(reference: str, catalog: Catalog) -> str:
 
 
 def _missing(wanted: ImageSet, catalog: Catalog) -> list[str]:
-    missing = [str(path) for path in (wanted.kind, wanted.kubectl, wanted.addons) if not path.exists()]
+    missing = [str(path) for path in (wanted.kind, wanted.kubectl, wanted.scanner, wanted.addons) if not path.exists()]
     if not image_id(wanted.node):
         missing.append(wanted.node)
     if wanted.source is not Source.REGISTRY:
