@@ -32,7 +32,7 @@ class LocalServer:
             chroma = Path(sys.executable).with_name("chroma")
             where = ["--path", self.directory / "data", "--host", "127.0.0.1", "--port", str(self.port)]
             self.process = subprocess.Popen([chroma, "run", *where], stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not self._answers():
             said = (self.directory / "server.log").read_text()[-2000:]
             assert self.process.poll() is None, f"the server ended: {said}"
