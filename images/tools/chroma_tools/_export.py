@@ -87,8 +87,8 @@ def _read(chroma: Chroma, barrier: Barrier, collection: Collection, ids: list[st
         barrier.wait()
     if len(ids) == 1:
         raise BackupError(
-            f"collection {collection.label}: record {ids[0]!r} has no vector any more, Chroma's index has lost it: write "
-            "it again, or delete it"
+            f"collection {collection.label}: record {ids[0]!r} has no vector any more, Chroma's index has lost it: "
+            "write it again, or delete it"
         ) from said
     middle = len(ids) // 2
     return _joined(*(_read(chroma, barrier, collection, part) for part in (ids[:middle], ids[middle:])))
