@@ -5,6 +5,7 @@ Clusters are made and looked at where a Docker engine is; `make up`, `make down`
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import os
@@ -20,6 +21,10 @@ from chroma_qualify.checks.promises import refuse_unknown_faults
 from chroma_qualify.cluster.kind import ClusterConfig, create_cluster, delete_cluster, kept_clusters, sweep
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.deployment.qualification import load_promises
+from chroma_qualify.doctor.collect import collect, open_client
+from chroma_qualify.doctor.tell import as_json as as_report_json
+from chroma_qualify.doctor.tell import as_text as as_report_text
+from chroma_qualify.doctor.tell import report_on
 from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.faults.experiments import POWER_LOSSES, experiments, fault_names, plan_json
 from chroma_qualify.rejudge import as_json, as_text, judge_run
@@ -143,6 +148,24 @@ def plan(
         "experiments": plan_json(each for each in table if not fault or each.fault.name in fault),
     }
     typer.echo(json.dumps(document, indent=2) if form is Format.JSON else plan_text(document))
+
+
+@app.command()
+def doctor(
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The namespace that Chroma is in.")],
+    context: Annotated[str | None, typer.Option(help="A context of the kubeconfig; default: its current one.")] = None,
+    kubeconfig: Annotated[Path | None, typer.Option(help="Default: KUBECONFIG, else ~/.kube/config.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="For a person, or for a program.")] = Format.TEXT,
+) -> None:
+    """Look at a Chroma in a cluster, change nothing, and say what is wrong and what to do.
+
+    Exit codes: 0 healthy, 1 something was found, 2 wrong request, 3 unknown: nothing was found, and not everything
+    could be looked at (or there is no Chroma), 4 the cluster cannot be looked at.
+    """
+    with contextlib.closing(open_client(kubeconfig, context)) as api:
+        report = report_on(collect(api, namespace))
+    typer.echo((as_report_json if form is Format.JSON else as_report_text)(report), nl=False)
+    raise typer.Exit(report.condition.exit_code)
 
 
 def _tell(cluster: Cluster) -> None:

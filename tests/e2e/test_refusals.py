@@ -1,7 +1,7 @@
 """Candidates that can never get ready are refused soon, by the right rule, in one sentence that names the cause.
 
-A refusal that takes the whole time-out, or says "not ready", costs whoever reads it the search for the cause. The
-three wait side by side, on the session's cluster.
+A refusal that takes the whole time-out, or says "not ready", costs whoever reads it the search for the cause. They
+wait side by side, on the session's cluster.
 """
 
 import dataclasses
@@ -17,14 +17,16 @@ from chroma_qualify.deployment.render import in_namespace, load_candidate
 from chroma_qualify.errors import CandidateError
 
 GAUNTLET = Path(__file__).parents[1] / "gauntlet"
-# s; without an early certainty it would be wait_ready's 120. An image takes longest: a registry out of reach is
+# s; without an early certainty it would be wait_ready's 300. An image takes longest: a registry out of reach is
 # believed at the second try only, and the kubelet waits 10 s before it (36 s on 2 busy cores).
-SOON = 60.0
+SOON = 180.0
 # directory → rule, what the sentence must name
 REFUSED = {
     "image-missing": ("image-pull", r"image chromadb/chroma:0\.0\.0-no-such-image cannot be pulled: \w+"),
     "no-storage-class": ("pvc-pending", r"PVC chromadb-pvc .* no StorageClass named no-such-storage-class"),
     "oom-loop": ("oom-killed", r"container chromadb was OOM-killed \(limit 8Mi\)"),
+    "secret-missing": ("secret-missing", r"pod chromadb-\S+ cannot start: it needs Secret chromadb-token, which"),
+    "unreachable": ("unreachable", r"Service chromadb-service leads nowhere.*: its selector app=chroma matches none"),
 }
 
 

@@ -19,10 +19,13 @@ import kubernetes.client
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment import diagnose
+from chroma_qualify.deployment.access import OPEN, Credentials, provide_secrets
+from chroma_qualify.deployment.causes import State, pod_ready
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.deployment.watcher import Watcher
 from chroma_qualify.errors import CandidateError, InfraError, QualifyError
+from chroma_qualify.lint.rules.services import unreachable
 
 _FIELD_MANAGER = "chroma-qualify"
 _JUST_APPLIED = timedelta(seconds=10)  # a wait that begins sooner after `apply` is about what `apply` began
@@ -35,12 +38,14 @@ class Deployed:
     Attributes:
         candidate: as it was applied, in `namespace`.
         applied_at: UTC.
+        credentials: what every client of it needs.
     """
 
     cluster: Cluster
     candidate: Candidate
     namespace: str
     applied_at: datetime = dataclasses.field(default_factory=lambda: datetime.now(UTC))
+    credentials: Credentials = OPEN
 
 
 def create_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> None:
@@ -50,7 +55,8 @@ def create_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> 
         InfraError: it exists, or its default service account does not come.
     """
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}}
-    cluster.run_kubectl("create", "-f", "-", stdin=json.dumps(namespace))
+    # Not validated by kubectl, which would fetch megabytes of schemas for it.
+    cluster.run_kubectl("create", "--validate=false", "-f", "-", stdin=json.dumps(namespace))
     with contextlib.closing(cluster.api_client()) as api:
         accounts = kubernetes.client.CoreV1Api(api).list_namespaced_service_account
         try:
@@ -58,7 +64,7 @@ def create_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> 
                 f"the default service account of namespace {name}",
                 accounts,
                 lambda found: "default" in found,
-                timeout=30,
+                timeout=120,
                 namespace=name,
             )
         except WaitTimeoutError as error:
@@ -71,13 +77,14 @@ def delete_namespace(cluster: Cluster, name: str, *, wait: bool = False) -> None
 
 
 def apply(cluster: Cluster, candidate: Candidate, namespace: str) -> Deployed:
-    """Apply a candidate server-side, moved to a namespace where it is not there already.
+    """Apply a candidate server-side, moved to a namespace where it is not there already, with the Secrets it needs.
 
     Raises:
-        CandidateError: rule `not-applied`: the API server refuses an object, or knows no such kind.
+        CandidateError: rule `not-applied`: the API server refuses an object, or knows no such kind; `secret-unusable`.
         InfraError: the API server does not answer.
     """
     moved = candidate if candidate.namespace == namespace else in_namespace(candidate, namespace)
+    credentials = provide_secrets(cluster, moved, namespace)
     began = datetime.now(UTC)
     done = cluster.run_kubectl(
         "apply", "--server-side", "--force-conflicts", f"--field-manager={_FIELD_MANAGER}", f"--namespace={namespace}",
@@ -85,23 +92,26 @@ def apply(cluster: Cluster, candidate: Candidate, namespace: str) -> Deployed:
     )  # fmt: skip
     if done.returncode != 0:
         raise _not_applied(candidate, done.stderr.strip())
-    return Deployed(cluster, moved, namespace, began)
+    return Deployed(cluster, moved, namespace, began, credentials)
 
 
-def wait_ready(deployed: Deployed, timeout: float = 120) -> float:
+def wait_ready(deployed: Deployed, timeout: float = 300) -> float:
     """Wait until every replica is ready; returns the seconds it took.
 
     Raises:
-        CandidateError: as soon as it is certain that the candidate does not get ready (rules `image-pull`,
-            `pvc-pending`, `crash-loop`, `oom-killed`, `probe-v1-api`, `probe-failing`, `not-admitted`), else
-            `probe-failing` or `not-ready` after `timeout` seconds.
+        CandidateError: as soon as it is certain that the candidate does not get ready (rules `unreachable`,
+            `image-pull`, `pvc-pending`, `secret-missing`, `configmap-missing`, `container-config`, `crash-loop`,
+            `oom-killed`, `probe-v1-api`, `probe-failing`, `not-admitted`), else `probe-failing` or `not-ready` after
+            `timeout` seconds.
         InfraError: the API server did not answer in all that time, or the nodes had no room for a pod.
     """
+    for finding in unreachable(deployed.candidate.objects):
+        raise CandidateError(finding.rule, finding.message, evidence=finding.evidence, remedy=finding.remedy)
     began = time.monotonic()
     now = datetime.now(UTC)
     just_applied = now - deployed.applied_at < _JUST_APPLIED
     since = (deployed.applied_at if just_applied else now).replace(microsecond=0)  # Kubernetes counts in seconds
-    state = diagnose.State(since=since)
+    state = State(since=since)
     changes: queue.Queue[tuple[str, KubeObject]] = queue.Queue()
     with contextlib.ExitStack() as stack:
         api = stack.enter_context(contextlib.closing(deployed.cluster.api_client()))
@@ -129,7 +139,7 @@ def wait_ready(deployed: Deployed, timeout: float = 120) -> float:
 def ready_pods(deployed: Deployed) -> tuple[str, ...]:
     """Names of the Chroma pods that are ready now, sorted."""
     pods = deployed.cluster.get_json("pods", f"--namespace={deployed.namespace}", "-l", _labels(deployed))
-    return tuple(sorted(pod["metadata"]["name"] for pod in pods["items"] if diagnose.pod_ready(pod)))
+    return tuple(sorted(pod["metadata"]["name"] for pod in pods["items"] if pod_ready(pod)))
 
 
 def scale(deployed: Deployed, replicas: int) -> None:
@@ -138,7 +148,7 @@ def scale(deployed: Deployed, replicas: int) -> None:
     deployed.cluster.run_kubectl("scale", name, f"--replicas={replicas}", f"--namespace={deployed.namespace}")
 
 
-def wait_gone(deployed: Deployed, pod: str, *, uid: str | None = None, timeout: float = 90) -> float:
+def wait_gone(deployed: Deployed, pod: str, *, uid: str | None = None, timeout: float = 240) -> float:
     """Wait until a pod is gone; returns the seconds it took.
 
     Args:
@@ -185,7 +195,7 @@ def _watchers(
     ]
 
 
-def _take(state: diagnose.State, changes: queue.Queue[tuple[str, KubeObject]], deadline: float) -> None:
+def _take(state: State, changes: queue.Queue[tuple[str, KubeObject]], deadline: float) -> None:
     """Wait for a change, at most until the deadline (monotonic s), and take over all there are."""
     with contextlib.suppress(queue.Empty):
         change, item = changes.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -194,7 +204,7 @@ def _take(state: diagnose.State, changes: queue.Queue[tuple[str, KubeObject]], d
             change, item = changes.get_nowait()
 
 
-def _take_one(state: diagnose.State, change: str, item: KubeObject) -> None:
+def _take_one(state: State, change: str, item: KubeObject) -> None:
     uid = item["metadata"]["uid"]
     if item["kind"] in {"Deployment", "StatefulSet"}:
         state.workload = None if change == "DELETED" else item
@@ -215,15 +225,16 @@ def _time_of(event: KubeObject) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _restarts(state: diagnose.State) -> dict[tuple[str, str], int]:
+def _restarts(state: State) -> dict[tuple[str, str], int]:
     return {
         (uid, container["name"]): container.get("restartCount", 0)
         for uid, pod in state.pods.items()
-        for container in pod.get("status", {}).get("containerStatuses") or ()
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for container in pod.get("status", {}).get(kind) or ()
     }
 
 
-def _with_log(deployed: Deployed, state: diagnose.State, failure: QualifyError) -> QualifyError:
+def _with_log(deployed: Deployed, state: State, failure: QualifyError) -> QualifyError:
     """Add the end of the container's log to the evidence of a container that dies."""
     if not isinstance(failure, CandidateError) or failure.rule not in {"crash-loop", "oom-killed"}:
         return failure

@@ -18,8 +18,17 @@ from chroma_qualify.errors import InfraError, UndecidedError
 MEBIBYTES = 1024  # really there, whatever the claim asks for; sparse: it takes what is written
 
 
-def provide_volume(cluster: Cluster, candidate: Candidate, namespace: str, mebibytes: int = MEBIBYTES) -> LoopVolume:
+def provide_volume(
+    cluster: Cluster, candidate: Candidate, namespace: str, mebibytes: int = MEBIBYTES, *, measured: bool = False
+) -> LoopVolume:
     """Make a volume on a node and bind the candidate's claim in a namespace to it.
+
+    Args:
+        cluster: where.
+        candidate: whose claim it is for.
+        namespace: where the candidate goes; also the volume's name.
+        mebibytes: its size.
+        measured: make it a `local` volume: the kubelet measures those, and not a `hostPath`.
 
     Raises:
         UndecidedError: the candidate has no claim, or the cluster no node of ours.
@@ -32,6 +41,7 @@ def provide_volume(cluster: Cluster, candidate: Candidate, namespace: str, mebib
     node = next((node for node in cluster.nodes if node.role is Role.WORKER), cluster.nodes[0])
     volume = create_volume(cluster, node, namespace, mebibytes)
     spec = _claim_spec(candidate)
+    hostpath = {"path": volume.directory, "type": "Directory"}
     manifest = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -42,7 +52,7 @@ def provide_volume(cluster: Cluster, candidate: Candidate, namespace: str, mebib
             "storageClassName": spec.get("storageClassName", "standard"),
             "persistentVolumeReclaimPolicy": "Retain",
             "claimRef": {"namespace": namespace, "name": candidate.claim},
-            "hostPath": {"path": volume.directory, "type": "Directory"},
+            **({"local": {"path": volume.directory}} if measured else {"hostPath": hostpath}),
             "nodeAffinity": {
                 "required": {
                     "nodeSelectorTerms": [
@@ -75,7 +85,8 @@ def loop_volume(deployed: Deployed) -> LoopVolume | None:
     name = bound["spec"].get("volumeName")
     if not name:
         return None
-    path = str((deployed.cluster.get_json("persistentvolume", name)["spec"].get("hostPath") or {}).get("path", ""))
+    source = deployed.cluster.get_json("persistentvolume", name)["spec"]
+    path = str((source.get("hostPath") or source.get("local") or {}).get("path", ""))
     for node in deployed.cluster.nodes:
         found = volume_of(deployed.cluster, node, path)
         if found and deployed.cluster.on_node(node, "mountpoint", "-q", path, check=False).returncode == 0:

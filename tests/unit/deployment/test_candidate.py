@@ -133,6 +133,11 @@ def test_no_service_is_said():
         candidate(DEPLOYMENT, SERVICES.replace("component: vectors", "component: vector"))
 
 
+def test_a_service_that_is_meant_for_it_is_taken_though_it_leads_nowhere():
+    found = candidate(DEPLOYMENT, SERVICES.replace("component: vectors", "component: chroma"))
+    assert (found.service, found.service_port, found.container_port) == ("peers", 9000, 9000)  # the linter refuses it
+
+
 def test_the_digest_is_of_the_objects_not_of_their_writing():
     one = candidate(STATEFUL_SET)
     assert one.digest == candidate(STATEFUL_SET.replace("name: db\n", "name:  db\n")).digest

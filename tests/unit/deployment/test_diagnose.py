@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from chroma_qualify.deployment.diagnose import State, certain_failure, describe, is_ready, late_failure
+from chroma_qualify.deployment.causes import State
+from chroma_qualify.deployment.diagnose import certain_failure, describe, is_ready, late_failure
 from chroma_qualify.errors import CandidateError, InfraError
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -31,6 +32,11 @@ def pod(*, ready: bool = False, state: dict[str, Any] | None = None, restarts: i
             "containerStatuses": [status | more],
         },
     }
+
+
+def with_volume(item: dict[str, Any]) -> dict[str, Any]:
+    volumes = [{"name": "t", "secret": {"secretName": "chromadb-token"}}]
+    return item | {"spec": item["spec"] | {"volumes": volumes}}
 
 
 def event(reason: str, message: str, *, about: str = "p1", kind: str = "Pod", count: int = 1) -> dict[str, Any]:
@@ -71,6 +77,7 @@ UNREACHABLE = (
 NETWORK = (
     'failed to do request: Head "https://registry-1.docker.io/": dial tcp: lookup registry-1.docker.io: no such host'
 )
+NO_SECRET = 'MountVolume.SetUp failed for volume "token" : secret "chromadb-token" not found'
 HTTP = "Readiness probe failed: HTTP probe failed with statuscode: "
 
 
@@ -160,6 +167,62 @@ HTTP = "Readiness probe failed: HTTP probe failed with statuscode: "
             "not-admitted",
             'the cluster refuses the pods: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false',
         ),
+        (
+            state(
+                event("FailedMount", NO_SECRET, count=3),
+                pods=[pod(state=waiting("ContainerCreating"))],
+            ),
+            "secret-missing",
+            "pod chromadb-1 cannot start: it needs Secret chromadb-token, which does not exist",
+        ),
+        (
+            state(
+                event("FailedMount", 'MountVolume.SetUp failed for volume "c" : configmap "conf" not found', count=4),
+                pods=[pod(state=waiting("PodInitializing"))],
+            ),
+            "configmap-missing",
+            "pod chromadb-1 cannot start: it needs ConfigMap conf, which does not exist",
+        ),
+        (
+            state(
+                event(
+                    "FailedMount",
+                    'MountVolume.SetUp failed for volume "t" : references non-existent secret key: token',
+                    count=3,
+                ),
+                pods=[with_volume(pod(state=waiting("ContainerCreating")))],
+            ),
+            "secret-missing",
+            "pod chromadb-1 cannot start: it needs the key token of Secret chromadb-token, which does not exist",
+        ),
+        (
+            state(
+                event("Failed", "Error: couldn't find key token in Secret ns/chromadb-token", count=2),
+                pods=[
+                    pod(
+                        state=waiting(
+                            "CreateContainerConfigError", "couldn't find key token in Secret ns/chromadb-token"
+                        )
+                    )
+                ],
+            ),
+            "secret-missing",
+            "pod chromadb-1 cannot start: it needs the key token of Secret chromadb-token, which does not exist",
+        ),
+        (
+            state(
+                event("Failed", "Error: container has runAsNonRoot and image will run as root", count=2),
+                pods=[
+                    pod(
+                        state=waiting(
+                            "CreateContainerConfigError", "container has runAsNonRoot and image will run as root"
+                        )
+                    )
+                ],
+            ),
+            "container-config",
+            "container chromadb cannot be made: container has runAsNonRoot and image will run as root",
+        ),
     ],
 )
 def test_certain_failures(seen, rule, sentence):
@@ -179,6 +242,10 @@ def test_certain_failures(seen, rule, sentence):
         # Restarts and deaths of before the wait: a fault's, not this wait's.
         state(pods=[pod(state=waiting("CrashLoopBackOff"), restarts=9)], restarts={("p1", "chromadb"): 8}),
         state(pods=[pod(lastState={"terminated": {"reason": "OOMKilled", "finishedAt": EARLIER}}, restarts=1)]),
+        # The Secret may be on its way: the kubelet tries again after 0.5, 1, 2 s.
+        state(event("FailedMount", NO_SECRET, count=2), pods=[pod(state=waiting("ContainerCreating"))]),
+        state(event("FailedMount", NO_SECRET, count=9), pods=[pod(state={"running": {}})]),
+        state(pods=[pod(state=waiting("CreateContainerConfigError", 'secret "x" not found'))]),
         state(event("Unhealthy", HTTP + "503", count=9), pods=[pod()]),
         state(event("Unhealthy", HTTP + "404", count=1), pods=[pod()]),
         state(event("Unhealthy", HTTP + "410"), pods=[pod(ready=True, path="/api/v1/heartbeat")]),
@@ -206,6 +273,19 @@ def test_a_late_failure_names_the_scheduler():
     assert isinstance(failure, CandidateError)
     assert failure.rule == "not-ready"
     assert "node affinity" in failure.message
+
+
+def test_a_class_whose_driver_is_not_there_is_named():
+    said = "Waiting for a volume to be created either by the external provisioner 'ebs.csi.aws.com' or manually"
+    waits = event("ExternalProvisioning", said, about="c1", kind="PersistentVolumeClaim")
+    seen = state(waits, event("FailedScheduling", "0/1 nodes"), pods=[pod()], claims={"c1": claim("chromadb-ebs")})
+    assert certain_failure(seen) is None  # a provisioner may be slow
+    failure = late_failure(seen, 120)
+    assert isinstance(failure, CandidateError)
+    assert failure.rule == "pvc-pending"
+    assert "PVC chromadb-pvc stays Pending" in failure.message
+    assert "StorageClass chromadb-ebs" in failure.message
+    assert "ebs.csi.aws.com" in failure.evidence
 
 
 def test_no_room_is_the_clusters_failure():

@@ -521,6 +521,12 @@ def test_every_rule_speaks_its_own_name():
     spoilt = [
         workload(
             spec={"strategy": None},
+            pod={
+                "initContainers": [
+                    {"name": "guard-image", "image": "chromadb/chroma:1.0.20"},
+                    {"name": "guard", "image": "tools:dev", "args": ["guard"]},
+                ]
+            },
             containers=[
                 container(
                     env=[{"name": PROVIDER, "value": "x"}],
@@ -533,7 +539,16 @@ def test_every_rule_speaks_its_own_name():
         hpa(),
         service(),
         monitor(port="web"),
+        {
+            "kind": "PodDisruptionBudget",
+            "metadata": meta("b"),
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"tier": "db"}}},
+        },
     ]
+    astray = merge(
+        service(), {"spec": {"selector": {"tier": "web"}}}
+    )  # a Service cannot be scraped and be astray at once
     for name, rule in RULES.items():
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
-        assert {finding.rule for finding in rule(spoilt)} == {name}
+        objects = [workload(), astray] if name == "unreachable" else spoilt
+        assert {finding.rule for finding in rule(objects)} == {name}

@@ -1,0 +1,155 @@
+"""Servers that run, and that nobody can connect to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chroma_qualify.deployment.objects import KubeObject
+from chroma_qualify.doctor.diagnosis import Diagnosis, Issue
+from chroma_qualify.doctor.look import Patient, Server
+from chroma_qualify.lint.objects import at, mapping, mappings, name_of, reference
+from chroma_qualify.lint.rules.services import leads_to
+
+
+def reaching(patient: Patient) -> Iterator[Diagnosis]:
+    """Issue `connection refused`; what the linter sees of it is in `setup`."""
+    for server in patient.servers:
+        if server.wanted == 0:
+            yield Diagnosis(
+                Issue.REACHING,
+                "scaled-to-zero",
+                f"{server.workload.reference} is scaled to 0: there is no server to connect to",
+                "spec.replicas: 0",
+                f"kubectl scale {server.workload.kind.lower()}/{server.workload.name} --replicas=1",
+                server.workload.reference,
+            )
+        yield from listens_elsewhere(patient, server)
+        yield from _without_endpoints(patient, server)
+        yield from _closed(patient, server)
+
+
+def listens_elsewhere(patient: Patient, server: Server) -> Iterator[Diagnosis]:
+    """Services that lead to the pods, but to no port that Chroma, or a proxy before it, answers on from outside."""
+    listening = server.listening
+    for service in _services(patient, server):
+        targets = [_number(server, target) for target in _targets(service)]
+        if listening is None or any(_answered(server, target) for target in targets):
+            continue
+        where = ", ".join(str(target) for target in targets if target) or "no port"
+        if listening.port in targets:
+            yield Diagnosis(
+                Issue.REACHING,
+                "loopback-only",
+                f"Chroma listens on {listening.address} only, inside its pod, so every connection to Service "
+                f"{name_of(service)} is refused",
+                f"listen_address: {listening.address}; the Service sends to port {where}, where no other container is",
+                "set listen_address (or CHROMA_LISTEN_ADDRESS) to 0.0.0.0, or put a proxy into the pod on that port",
+                server.workload.reference,
+            )
+        else:
+            yield Diagnosis(
+                Issue.REACHING,
+                "wrong-target-port",
+                f"Service {name_of(service)} sends to port {where} of the pods, and Chroma listens on {listening.port}",
+                f"targetPort: {', '.join(str(t) for t in _targets(service))}; {listening.source}: {listening.port}",
+                f"make targetPort of Service {name_of(service)} the port that Chroma listens on",
+                reference(service),
+            )
+
+
+def _services(patient: Patient, server: Server) -> list[KubeObject]:
+    return [service for service in patient.of_kind("Service") if leads_to(service, server.workload)]
+
+
+def _targets(service: KubeObject) -> list[object]:
+    return [port.get("targetPort") or port.get("port") for port in mappings(at(service, "spec", "ports"))]
+
+
+def _number(server: Server, target: object) -> object:
+    """The number of a container port that may be given by name; None where no container has that name."""
+    for container in server.workload.containers:
+        for port in mappings(container.get("ports")):
+            if port.get("name") == target:
+                return port.get("containerPort")
+    return None if isinstance(target, str) else target
+
+
+def _answered(server: Server, target: object) -> bool:
+    """Whether connections to a port of the pods are answered, as far as that can be told."""
+    listening = server.listening
+    if target is None or listening is None:
+        return target is not None
+    if target == listening.port and not listening.loopback:
+        return True
+    owner = next(
+        (
+            container
+            for container in server.workload.containers
+            if any(port.get("containerPort") == target for port in mappings(container.get("ports")))
+        ),
+        None,
+    )
+    if owner is None:  # nobody says so, but one of several containers may
+        return len(server.workload.containers) > 1
+    return owner is not server.container
+
+
+def _without_endpoints(patient: Patient, server: Server) -> Iterator[Diagnosis]:
+    """Ready pods, and a Service that knows of none; pods that are not ready are told of elsewhere."""
+    slices = patient.of_kind("EndpointSlice")
+    if not server.ready or not slices:
+        return
+    for service in _services(patient, server):
+        own = [
+            item
+            for item in slices
+            if mapping(at(item, "metadata", "labels")).get("kubernetes.io/service-name") == name_of(service)
+        ]
+        endpoints = [endpoint for item in own if item.get("ports") for endpoint in mappings(item.get("endpoints"))]
+        if own and not any(mapping(endpoint.get("conditions")).get("ready") is not False for endpoint in endpoints):
+            yield Diagnosis(
+                Issue.REACHING,
+                "no-ready-endpoints",
+                f"Service {name_of(service)} has no ready endpoint, though {len(server.ready)} of its pods are ready",
+                f"{len(endpoints)} endpoints in {', '.join(name_of(item) for item in own)}",
+                "see `kubectl get endpointslices`, and whether the controller manager runs",
+                reference(service),
+            )
+
+
+def _closed(patient: Patient, server: Server) -> Iterator[Diagnosis]:
+    """Network policies that together let nobody through to the port that the Service sends to."""
+    policies = patient.policies(server)
+    if not policies:
+        return
+    for service in _services(patient, server):
+        targets = [number for target in _targets(service) if isinstance(number := _number(server, target), int)]
+        rules = [rule for policy in policies for rule in mappings(at(policy, "spec", "ingress"))]
+        if not targets or any(_opens(server, rule, target) for rule in rules for target in targets):
+            continue
+        names = ", ".join(name_of(policy) for policy in policies)
+        opened = [str(port.get("port")) for rule in rules for port in mappings(rule.get("ports"))]
+        yield Diagnosis(
+            Issue.REACHING,
+            "policy-lets-nobody-in",
+            f"the network policies let nobody connect to port {', '.join(map(str, targets))} of Chroma's pods",
+            f"NetworkPolicy {names}: ingress to port {', '.join(opened) or 'none'}",
+            f"add an ingress rule for port {targets[0]} that names the clients (`from:` with their labels)",
+            f"NetworkPolicy/{name_of(policies[0])}",
+        )
+        return
+
+
+def _opens(server: Server, rule: KubeObject, target: int) -> bool:
+    ports = mappings(rule.get("ports"))
+    return not ports or any(
+        (port.get("protocol") or "TCP") == "TCP"
+        and _covers(_number(server, port.get("port")), port.get("endPort"), target)
+        for port in ports
+    )
+
+
+def _covers(first: object, last: object, target: int) -> bool:
+    if first is None:  # every port, or a name that no container has
+        return last is None
+    return isinstance(first, int) and first <= target <= (last if isinstance(last, int) else first)
