@@ -24,7 +24,7 @@ from chroma_qualify.deployment.forward import open_forward
 from chroma_qualify.deployment.objects import Candidate
 from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.deployment.volume import drop_volume, provide_volume
-from chroma_qualify.errors import CandidateError, UndecidedError
+from chroma_qualify.errors import CandidateError, InfraError, UndecidedError
 from chroma_qualify.faults.out_of_memory import OutOfMemory
 from chroma_qualify.faults.volume_full import VolumeFull
 from chroma_qualify.plugin.fixtures import fresh_namespace
@@ -56,14 +56,19 @@ class Look:
 
 
 def doctor(namespace, kubeconfig):
-    """Look at a namespace as a user does."""
+    """Look at a namespace as a user does, once more where the API server was too busy to answer."""
     words = [DOCTOR, "doctor", "--namespace", namespace, "--kubeconfig", kubeconfig, "--format", "json"]
-    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
+    for _ in range(3):
+        done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        assert "Traceback" not in done.stderr, done.stderr
+        if "the cluster does not answer" not in done.stderr:
+            break
+    else:
+        raise InfraError(done.stderr.strip())
     return Look(done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else {}, done.stderr)
 
 
-def changed(candidate, change):
+def changed(candidate, change=lambda *_: None):
     """The candidate with something done to its objects, by `Kind`."""
     objects = copy.deepcopy(list(candidate.objects))
     kinds = {item["kind"]: item for item in objects}
@@ -141,25 +146,44 @@ def own_topology(run):
 
 
 @pytest.fixture(scope="module")
-def looks(own_topology, run, cluster, observer, request, candidate):
-    """What the doctor said of each of ILL, and of a volume that fills up; they come up side by side."""
-    well = candidate("single-writer")
+def place(own_topology, run, cluster, observer, request):
+    """`place(words)`: a namespace for as long as the block lasts."""
+    return lambda words: fresh_namespace(run, cluster, observer, request.node, words)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def filling(place, pool, cluster, candidate):
+    """What the doctor says while a volume fills up; it mostly waits for the kubelet, and goes on beside the others."""
+    if not cluster.nodes:
+        return None
+
+    def fill():
+        with place("full") as namespace:
+            return fill_up(cluster, in_namespace(changed(candidate("single-writer")), namespace), namespace)
+
+    return pool.submit(fill)
+
+
+@pytest.fixture(scope="module")
+def looks(filling, place, pool, cluster, candidate):
+    """What the doctor says of each of ILL; they come up side by side."""
 
     def attempt(change):
-        with fresh_namespace(run, cluster, observer, request.node, change.__name__) as namespace:
-            deployed = apply(cluster, in_namespace(changed(well, change), namespace), namespace)
+        with place(change.__name__) as namespace:
+            ill = changed(candidate("single-writer"), change)
+            deployed = apply(cluster, in_namespace(ill, namespace), namespace)
             with contextlib.suppress(CandidateError):
                 wait_ready(deployed, timeout=5 if change in NEVER_SAID else 180)
                 return None  # it got ready
             return doctor(namespace, cluster.kubeconfig)
 
-    def fill():
-        with fresh_namespace(run, cluster, observer, request.node, "full") as namespace:
-            return fill_up(cluster, in_namespace(changed(well, lambda *_: None), namespace), namespace)
-
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        volume = pool.submit(fill) if cluster.nodes else None
-        return {"volume": volume, **{change.__name__: pool.submit(attempt, change) for change in ILL}}
+    return {change.__name__: pool.submit(attempt, change) for change in ILL}
 
 
 @pytest.mark.parametrize("change", ILL, ids=NAMES)
@@ -180,12 +204,13 @@ def fill_up(cluster, candidate, namespace):
     try:
         deployed = apply(cluster, candidate, namespace)
         wait_ready(deployed, timeout=300)
+        create(deployed)
         said = {"well": doctor(namespace, cluster.kubeconfig)}
         fault = VolumeFull("volume-full")
         injected = fault.inject(deployed)
         fault.prove(deployed, injected)
-        write(deployed)
-        said["written"] = doctor(namespace, cluster.kubeconfig)
+        if "database or disk is full" in add(deployed):
+            said["logged"] = doctor(namespace, cluster.kubeconfig)
         until("the kubelet measures the full volume", lambda: free(deployed) in range(2**20), FIGURES_WITHIN)
         said["measured"] = doctor(namespace, cluster.kubeconfig)
         fault.undo(deployed, injected)
@@ -196,13 +221,28 @@ def fill_up(cluster, candidate, namespace):
         drop_volume(volume)
 
 
-def write(deployed):
-    """Try to write; that it fails is the point."""
+@contextlib.contextmanager
+def collections(deployed):
+    """The address of Chroma's collections, by a forward."""
     candidate = deployed.candidate
     with open_forward(deployed.cluster, deployed.namespace, candidate.service, candidate.service_port) as way:
-        place = f"http://{way.host}:{way.port}/api/v2/tenants/default_tenant/databases/default_database/collections"
-        with contextlib.suppress(httpx.ReadTimeout):  # some writes to a full volume never end
-            assert httpx.post(place, json={"name": "doctor"}, timeout=30).status_code >= 500
+        yield f"http://{way.host}:{way.port}/api/v2/tenants/default_tenant/databases/default_database/collections"
+
+
+def create(deployed):
+    with collections(deployed) as place:
+        httpx.post(place, json={"name": "doctor"}, timeout=120).raise_for_status()
+
+
+def add(deployed):
+    """What is answered to a write on a full volume; "" where it is never answered, as it may be."""
+    records = {"ids": ["a"], "embeddings": [[1.0] * 384], "documents": ["x" * 20_000]}
+    with collections(deployed) as place:
+        number = httpx.get(f"{place}/doctor", timeout=120).json()["id"]
+        try:
+            return httpx.post(f"{place}/{number}/add", json=records, timeout=30).text
+        except httpx.ReadTimeout:
+            return ""
 
 
 def free(deployed):
@@ -233,22 +273,23 @@ def until(what, holds, timeout):
 
 
 @pytest.fixture
-def full(looks):
-    if looks["volume"] is None:
+def full(filling):
+    if filling is None:
         pytest.skip("the nodes of an existing cluster cannot be entered to make a volume that can be filled")
-    return looks["volume"].result()
+    return filling.result()
 
 
 def test_a_full_volume_is_named_with_its_remedy(full):
     assert (full["well"].code, full["well"].rules) == (0, set()), full["well"]
-    for when in ("written", "measured"):
+    for when, words in (("logged", "database or disk is full"), ("measured", "bytes are free")):
+        if when not in full:
+            continue  # the write was never answered, so nothing was logged
         assert (full[when].code, full[when].rules) == (1, {"volume-full"}), (when, full[when])
         found = full[when].of("volume-full")
         assert found["issue"] == "storage full"
+        assert words in found["evidence"]
         assert "enlarge the claim" in found["remedy"]
         assert "restart the server before anything else is written" in found["remedy"]
-    assert "database or disk is full" in full["written"].of("volume-full")["evidence"]
-    assert "bytes are free" in full["measured"].of("volume-full")["evidence"]
 
 
 def test_a_volume_with_room_after_a_restart_is_left_in_peace(full):
