@@ -134,7 +134,8 @@ def test_it_needs_the_rights_of_its_role_and_says_what_it_lacks(account, look):
     kubeconfig = token("chroma-doctor")
     seen = look(kubeconfig)
     assert (seen.code, seen.told["condition"], seen.told["found"]) == (3, "unknown", []), seen
-    assert [gap["right"] for gap in seen.told["not_looked_at"]] == ["get nodes/proxy"]
+    lacking = [gap["right"] for gap in seen.told["not_looked_at"] if not gap["harmless"]]
+    assert lacking == ["get nodes/proxy"], seen
     grant_volumes()
     seen = look(kubeconfig)
     assert (seen.code, seen.told["found"]) == (0, []), seen
