@@ -17,8 +17,8 @@ from chroma_qualify.deployment.render import in_namespace, load_candidate
 from chroma_qualify.errors import CandidateError
 
 GAUNTLET = Path(__file__).parents[1] / "gauntlet"
-# s that a wait would take without an early certainty, and then it would say `not-ready`. Long, for a busy machine: alone,
-# an image takes longest, 36 s: a registry out of reach is believed at the second try, and the kubelet waits 10 s before it.
+# s that a wait would take without an early certainty, to end with `not-ready`. Long, for a busy machine: alone an image
+# takes longest, 36 s: a registry out of reach is believed at the second try, and the kubelet waits 10 s before it.
 PATIENCE = 300.0
 # directory → rule, what the sentence must name
 REFUSED = {
