@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: setup images e2e load test lint up down clean help
 
-export MANIFESTS KEEP NODES CHROMA_VERSION K8S_VERSION SEED IMAGES SCENARIOS POWER_LOSSES REPEAT
+export MANIFESTS BASELINE KEEP NODES CHROMA_VERSION K8S_VERSION SEED IMAGES SCENARIOS POWER_LOSSES REPEAT ONE_LANE
 
 help:
 	@echo 'chroma-qualify: may this set of Chroma manifests be promoted?'
@@ -21,6 +21,7 @@ help:
 	@echo
 	@echo '  variables           default'
 	@echo '  MANIFESTS=DIR       each scenario its own topology; else every scenario uses DIR'
+	@echo '  BASELINE=DIR        none; with MANIFESTS: the manifests in use, from which MANIFESTS is promoted under writes'
 	@echo '  SCENARIOS=EXPR      all; else those whose name matches (pytest -k), e.g. persistence'
 	@echo '  KEEP=1              0; keep the cluster after the run and print how to reach it'
 	@echo '  NODES=N             1: the control plane; more adds workers'
@@ -29,6 +30,7 @@ help:
 	@echo '  SEED=N              random; printed, and in the verdict'
 	@echo '  POWER_LOSSES=N      2; how often the power of the volume is cut (nightly: 20)'
 	@echo '  REPEAT=N            1; how often three servers on one volume are written to'
+	@echo '  ONE_LANE=1          0; one scenario after the other, also those that may run beside others'
 	@echo '  IMAGES=MODE         auto: registry if one answers, else packages'
 	@echo '  REGISTRY_MIRROR=R   none; host[:port][/path] that every image is pulled from instead of its own registry'
 	@echo
@@ -49,12 +51,14 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy src
+	.venv/bin/mypy images/tools/chroma_tools
 	.venv/bin/mypy scripts/sandbox
 	.venv/bin/mypy scripts/bench-forward
 	.venv/bin/mypy scripts/bench-checks
 	.venv/bin/mypy scripts/bench-recorder
 	.venv/bin/mypy scripts/prove-interrupts
 	.venv/bin/mypy scripts/fault-table
+	.venv/bin/mypy scripts/client-table
 	.venv/bin/lint-imports
 	.venv/bin/zizmor --offline --quiet .github/workflows
 	scripts/actionlint

@@ -1,4 +1,4 @@
-"""A finding: one thing that keeps a run from `pass`, with its evidence.
+"""A finding: one thing that keeps a run from `pass`, or that its reader must know, with its evidence.
 
 Made by `checks`, `lint` and the scenarios; read by `report`.
 """
@@ -16,6 +16,7 @@ class Severity(enum.StrEnum):
     INFRA = "infra"  # the cluster's or the machine's
     UNKNOWN = "unknown"  # nobody can tell
     ACCEPTED = "accepted"  # the candidate's, but a risk that its owner knows and takes: shown, and does not fail it
+    NOTE = "note"  # nobody's: what must be known before promoting; shown, and does not fail it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

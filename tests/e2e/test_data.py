@@ -88,7 +88,7 @@ def test_collections_tenants_and_databases_are_apart(deployed, forward, chroma, 
     expected = {}
     for tenant in ("tenant-one", "tenant-two"):
         for database in ("database-one", "database-two"):
-            client.create_database(way.host, way.port, tenant, database)
+            client.create_database(way.host, way.port, tenant, database, credentials=deployed.credentials)
             server = chroma(deployed, tenant=tenant, database=database)
             for name in ("same-name", f"only-in-{tenant}-{database}"):
                 collection = client.create_collection(server, name)

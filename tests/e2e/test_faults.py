@@ -26,6 +26,7 @@ from chroma_qualify.workload.records import Values, make_records
 BATCH = 250
 SILENCE_SECONDS = 3  # of a server that waits for the rest of a request; a tunnel delivers within one
 OVERLAP_SECONDS = 10  # a pod that does not wait for the old one runs within 2 to 5 s
+SAID_WITHIN = 12  # s; what holds the next pod back is said within one; the old server has 30 s in all
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def write_quiet(deployed, experiment, values):
     ledger = {}
     if experiment.quiet:
         with way_to(deployed) as way:
-            server = client.connect(way.host, way.port)
+            server = client.connect(way.host, way.port, credentials=deployed.credentials)
             for size in experiment.quiet:
                 name = f"{experiment.name}-quiet-{size}"
                 collection = client.create_collection(server, name)
@@ -71,7 +72,7 @@ def write_quiet(deployed, experiment, values):
 
 def read_quiet(deployed, ledger, report):
     with way_to(deployed) as way:
-        server = client.connect(way.host, way.port)
+        server = client.connect(way.host, way.port, credentials=deployed.credentials)
         for name, expected in ledger.items():
             report.add(*audit(server.get_collection(name, embedding_function=None), expected).findings)
 
@@ -89,8 +90,10 @@ def test_a_slow_stop_lets_no_second_server_onto_the_volume(bench, report, run_di
     """
     deployed = bench.deployed()
     old = the_server(deployed)
-    with way_to(deployed) as way, socket.create_connection((way.host, way.port), timeout=10) as unfinished:
-        unfinished.sendall(b"POST /api/v2/tenants HTTP/1.1\r\nHost: chroma\r\nContent-Length: 64\r\n\r\n{")
+    with way_to(deployed) as way, open_socket(way, deployed.credentials) as unfinished:
+        head = {"Host": "chroma", "Content-Length": "64", **deployed.credentials.headers}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+        unfinished.sendall(f"POST /api/v2/tenants HTTP/1.1\r\n{lines}\r\n{{".encode())
         unfinished.settimeout(SILENCE_SECONDS)
         try:  # no answer: the server has the request and waits for the rest of it
             said = unfinished.recv(200)
@@ -108,6 +111,12 @@ def test_a_slow_stop_lets_no_second_server_onto_the_volume(bench, report, run_di
             ready_again(deployed, injected)
 
 
+def open_socket(way, credentials):
+    """A bare connection, over TLS where the server speaks it."""
+    plain = socket.create_connection((way.host, way.port), timeout=10)
+    return credentials.verify.wrap_socket(plain, server_hostname=way.host) if credentials.ca else plain
+
+
 def runs(deployed, pod) -> bool:
     """Is the server's container of this pod running?"""
     return any(
@@ -117,7 +126,7 @@ def runs(deployed, pod) -> bool:
 
 
 def pods_while_stopping(deployed, old_uid):
-    """The pods when the old server ends or a second one runs beside it, else after OVERLAP_SECONDS, listed anew."""
+    """The pods when the old server ends or a second one runs beside it, else when the next one is held back."""
     with deployed.cluster.api_client() as api:
         listing = kubernetes.client.CoreV1Api(api).list_namespaced_pod
         whose = {"namespace": deployed.namespace, "label_selector": selector(deployed)}
@@ -126,9 +135,18 @@ def pods_while_stopping(deployed, old_uid):
             running = {pod.metadata.uid for pod in pods.values() if runs(deployed, pod)}
             return old_uid not in running or len(running) > 1
 
+        def decided_or_held_back(pods) -> bool:
+            others = [pod for pod in pods.values() if pod.metadata.uid != old_uid]
+            return decided(pods) or (bool(others) and all(map(waits_for_the_server, others)))
+
         try:
             what = "the old server to end or another one to run beside it"
             return tuple(wait_for(what, listing, decided, timeout=OVERLAP_SECONDS, **whose).values())
+        except WaitTimeoutError:  # so the next one waits, or a slow machine is not that far
+            pass
+        try:
+            what = "what holds the next server back"
+            return tuple(wait_for(what, listing, decided_or_held_back, timeout=SAID_WITHIN, **whose).values())
         except WaitTimeoutError:  # nothing changed, or the API server was silent: what is there is asked for once more
             try:
                 return tuple(listing(**whose, _request_timeout=10).items)
@@ -155,6 +173,11 @@ def held_back(pod) -> str | None:
         if condition.type == "PodScheduled" and condition.status == "False" and not pod.spec.node_name:
             return condition.message or condition.reason
     return None
+
+
+def waits_for_the_server(pod) -> bool:
+    """Is it held back, and not because the node has no room at the moment?"""
+    return "Insufficient" not in (held_back(pod) or "Insufficient")
 
 
 def judge_slow_stop(deployed, old_uid, pods, report) -> None:

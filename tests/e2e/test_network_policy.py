@@ -17,11 +17,11 @@ import time
 import pytest
 
 from chroma_qualify.deployment.apply import create_namespace, delete_namespace, ready_pods
-from chroma_qualify.errors import UndecidedError
+from chroma_qualify.errors import InfraError, UndecidedError
 from chroma_qualify.load import inside, peers, probes
 from chroma_qualify.load.truth_table import Cell, Control, Judgement, picture, settled
 
-SETTLE = 60.0  # s; policies are programmed some time after pods start
+SETTLE = 180.0  # s; policies are programmed some time after pods start
 OTHER_PORT = 8080
 DNS_NAME = "kubernetes.default.svc.cluster.local"
 STRANGER = {"app": "chroma-qualify-stranger"}
@@ -184,8 +184,12 @@ def control_policies(namespace):
 
 @pytest.fixture
 def elsewhere(cluster, namespace, observer, run, request):
-    """`elsewhere(labels)`: another namespace that carries these labels, for this scenario only."""
-    created = []
+    """`elsewhere(labels)`: another namespace that carries these labels, for this scenario only.
+
+    One that is asked for by its name is shared: another scenario may have its own pods in it at any time. It is left
+    there, without our pods.
+    """
+    created, shared = [], []
     own = cluster.get_json("namespace", namespace)["metadata"]["labels"]
 
     def make(labels):
@@ -193,16 +197,23 @@ def elsewhere(cluster, namespace, observer, run, request):
         name = labels.get(peers.NAME_LABEL) or f"{namespace}-{len(created) + 1}"
         if name == namespace:
             return name
+        (shared if peers.NAME_LABEL in labels else created).append(name)
         if inside.namespace_exists(cluster, name):
             return name
         kept = {key: value for key, value in own.items() if key != peers.NAME_LABEL}
-        create_namespace(cluster, name, {**kept, **{k: v for k, v in labels.items() if k != peers.NAME_LABEL}})
-        created.append(name)
+        try:
+            create_namespace(cluster, name, {**kept, **{k: v for k, v in labels.items() if k != peers.NAME_LABEL}})
+        except InfraError:
+            if name not in shared or not inside.namespace_exists(cluster, name):  # somebody else was quicker
+                raise
         observer.follow(name)
         return name
 
     yield make
     failed = run.failed(request.node.nodeid)
+    for name in shared:
+        pods = ["monitoring-probe", "backend", "--ignore-not-found", "--wait=false"]
+        cluster.run_kubectl("delete", "pod", "--namespace", name, *pods)
     for name in created:
         try:
             if failed:

@@ -9,6 +9,7 @@ import functools
 import json
 
 import kubernetes.client
+import pytest
 
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment.apply import scale, wait_ready
@@ -21,14 +22,16 @@ from chroma_qualify.workload import client
 from chroma_qualify.workload.audit import audit
 from chroma_qualify.workload.records import Values, make_records
 
-ROOM_WITHIN = 60.0  # s
+pytestmark = pytest.mark.alone  # it measures, and its three replicas take the room there is
+
+ROOM_WITHIN = 180.0  # s
 RECORDS = 1_050  # past sync_threshold (1000): part of the index comes from its file, part from the write-ahead log
 OVERLOAD = 1.25  # times what one server does at its CPU limit (500m): 625m, between 2 and 4 replicas at 175m each
 RATE_AT_MOST = 400.0  # requests/s; keeps the loader from taking the CPU itself on a fast machine
 VECTORS = 8  # queries in a request: the server's work is to weigh more than the loader's
-LONGEST = 300  # s; the load ends by itself then
-UP_WITHIN = 170.0  # s; metrics every 15 s, HPA every 15 s, a start: 37 s were seen; a busy machine takes longer
-DOWN_WITHIN = 150.0  # s, beyond the HPA's own window
+LONGEST = 600  # s; the load ends by itself then
+UP_WITHIN = 280.0  # s; metrics every 15 s, HPA every 15 s, a start: 37 s were seen; a busy machine takes longer
+DOWN_WITHIN = 300.0  # s, beyond the HPA's own window
 HARD_ERRORS = 0.01  # share of queries that a scaling may break; time-outs of the overloaded first server apart
 
 
@@ -119,7 +122,8 @@ def audit_each(deployed, pods, collection, written):
 
     def one(pod):
         with open_forward(deployed.cluster, deployed.namespace, f"pod/{pod}", deployed.candidate.container_port) as way:
-            there = client.connect(way.host, way.port).get_collection(collection, embedding_function=None)
+            server = client.connect(way.host, way.port, credentials=deployed.credentials)
+            there = server.get_collection(collection, embedding_function=None)
             return audit(there, written)
 
     return aside.all_at_once({pod: functools.partial(one, pod) for pod in pods})

@@ -27,7 +27,7 @@ def filled(module_deploy, seed):
     deployed = module_deploy()
     candidate = deployed.candidate
     with open_forward(deployed.cluster, deployed.namespace, candidate.service, candidate.service_port) as way:
-        server = client.connect(way.host, way.port)
+        server = client.connect(way.host, way.port, credentials=deployed.credentials)
         collection = client.create_collection(server, "load")
         client.write(server, collection, make_records("l", Values(seed).take(RECORDS)), batch=250)
         return deployed, str(collection.id)

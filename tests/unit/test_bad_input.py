@@ -28,6 +28,8 @@ def ended(*command: str | Path, **environment: str) -> tuple[int, str]:
     [
         ("MANIFESTS", "no/such/topology", "there is no such directory"),
         ("MANIFESTS", "README.md", "there is no such directory"),
+        ("BASELINE", "no/such/topology", "there is no such directory"),
+        ("BASELINE", "manifests/base", "needs MANIFESTS=DIR"),
         ("NODES", "0", "is less than 1"),
         ("NODES", "-1", "is not a whole number"),
         ("NODES", "three", "is not a whole number"),

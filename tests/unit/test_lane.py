@@ -53,7 +53,9 @@ def lanes(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     (place / "lease.json").write_text(
         json.dumps({"name": NAME, "pid": 1, "started": 1, "boot": "", "expires": 0, "kept": False})
     )
-    pytester.makeini("[pytest]\nmarkers =\n    beside: in the second lane\naddopts = --strict-markers\n")
+    pytester.makeini(
+        "[pytest]\nmarkers =\n    beside: in the second lane\n    alone: after it\naddopts = --strict-markers\n"
+    )
     pytester.makeconftest(CONFTEST)
     return Lanes(pytester)
 

@@ -364,6 +364,15 @@ def test_what_the_linter_finds_fails_the_run_which_goes_on(qualify, manifests):
     assert any("410" in finding["message"] + finding["evidence"] for finding in verdict["findings"])
 
 
+def test_a_field_that_does_not_exist_fails_the_run(qualify, manifests):
+    deployment = manifests / "deployment.yaml"
+    deployment.write_text(deployment.read_text().replace("          resources:", "          resource:"))
+    result, verdict = qualify("def test_it(): pass", *with_manifests(manifests))
+    assert result.ret == 1
+    assert rules(verdict) == [("schema-invalid", "fail")]
+    assert "unknown field spec.template.spec.containers[0].resource" in verdict["findings"][0]["message"]
+
+
 def test_a_scenario_without_its_feature_is_told_and_skipped(qualify, manifests):
     result, verdict = qualify(
         "def test_it(candidate): candidate('autoscaling')\ndef test_next(candidate): assert candidate().service",

@@ -23,6 +23,7 @@ from chroma_qualify.findings import Finding, Severity
 _NEIGHBOURS = 100  # an approximate index misses one of some hundreds; a phase may have a handful of queries
 _AGES = (0.1, 1.0, 10.0, 100.0, float("inf"))  # seconds
 _WRITES_TRIED = 2  # in phase `after`: fewer say nothing
+_LEAST_FAILED = 4  # in phase `after`, and half a floor: with so many errors too little traffic is the server's doing
 _RERUN = "run it again; the run directory has the reason in faults.jsonl and logs/"
 
 
@@ -159,26 +160,39 @@ def _proof(experiment: Experiment, record: FaultRecord | None) -> list[Finding]:
 
 
 def _traffic(experiment: Experiment, operations: Sequence[Operation]) -> list[Finding]:
-    """`write-failed`: no write is acknowledged any more; else too little traffic in a phase of a collection."""
+    """`write-failed`: writes are not acknowledged any more; else too little traffic in a phase of a collection."""
     findings = []
     for collection in experiment.collections:
         mine = [op for op in operations if op.collection == collection.name]
-        failed = _no_write_after(experiment, collection.name, mine)
+        low = list(_floors(collection, mine))
+        short = any(phase is Phase.AFTER for phase, _ in low)
+        failed = _failing_after(experiment, collection, mine, short=short)
         findings += failed
-        findings += [each for phase, each in _floors(collection, mine) if not (failed and phase is Phase.AFTER)]
+        findings += [each for phase, each in low if not (failed and phase is Phase.AFTER)]
     return findings
 
 
-def _no_write_after(experiment: Experiment, name: str, operations: Sequence[Operation]) -> list[Finding]:
-    """Once the fault is over, writes must be acknowledged again."""
-    writes = [op for op in operations if op.phase is Phase.AFTER and (op.f in WRITES or op.f is F.DELETE)]
-    ended = [op for op in writes if op.end is not None]
-    if len(ended) < _WRITES_TRIED or any(op.kind is Kind.OK for op in writes):
+def _failing_after(
+    experiment: Experiment, collection: PlannedCollection, operations: Sequence[Operation], *, short: bool
+) -> list[Finding]:
+    """Once the fault is over, writes must be acknowledged again: not one only, and then never again.
+
+    Where the phase is `short` of its floor because operations failed, that is no lack of traffic.
+    """
+    after = [op for op in operations if op.phase is Phase.AFTER]
+    writes = [op for op in after if (op.f in WRITES or op.f is F.DELETE) and op.end is not None]
+    bad = [op for op in writes if op.kind is not Kind.OK]
+    none = len(bad) == len(writes) >= _WRITES_TRIED
+    number = sum(op.kind is not Kind.OK and op.end is not None for op in after)
+    hardly = short and bad and number >= max(_LEAST_FAILED, collection.floors[Phase.AFTER] / 2)
+    if not none and not hardly:
         return []
-    kinds = ", ".join(sorted({kind_of(op.error) for op in ended}))
-    text = f"no write was acknowledged after {experiment.fault} was over: {len(ended)} of {len(ended)} failed"
+    kinds = ", ".join(sorted({kind_of(op.error) for op in bad}))
+    what = "no write was" if len(bad) == len(writes) else "hardly a write was"
+    text = f"{what} acknowledged after {experiment.fault} was over: {len(bad)} of {len(writes)} failed"
     remedy = "restart the server, and look whether it writes again; see its log in the run directory"
-    evidence = f"{kinds}; the last: {ended[-1].told()}: {ended[-1].error}"
+    evidence = f"{kinds}; the last: {bad[-1].told()}: {bad[-1].error}"
+    name = collection.name
     return [Finding("write-failed", Severity.FAIL, f"{text} (collection {name})", evidence, remedy, collection=name)]
 
 

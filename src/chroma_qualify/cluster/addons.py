@@ -14,7 +14,7 @@ from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.errors import InfraError
 
 # metrics-server is ready after two scrapes, 15 s apart; usually that is last.
-TIMEOUT = 180.0
+TIMEOUT = 420.0
 _CONTROL_PLANE = "control-plane.invalid"  # in images/cilium/values.yaml
 
 

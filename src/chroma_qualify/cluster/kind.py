@@ -24,7 +24,9 @@ from chroma_qualify.errors import InfraError
 Say = Callable[[str], None]
 PREFIX = "cq-"  # every cluster of ours has it, and nothing else does
 LABEL = "io.x-k8s.kind.cluster"  # kind's, on every node container
-CREATE_TIMEOUT = 300.0
+_PATCHES = "/etc/chroma-qualify/patches"  # in the node
+_RESERVED = {"kube-apiserver": "150m", "kube-controller-manager": "25m", "kube-scheduler": "25m"}
+CREATE_TIMEOUT = 600.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ def create_cluster(config: ClusterConfig, say: Say) -> Cluster:
     name = config.name or f"{PREFIX}{secrets.token_hex(3)}"
     if _containers(name):
         raise InfraError(f"a cluster named {name} is there already", remedy="`make down`, or another --cluster-name")
+    for other in kept_clusters():
+        say(f"cluster {other.name} was kept and slows this run; `make down` ends it")
     take_lease(name, kept=config.keep)
     try:
         return _create(name, config, images, say)
@@ -145,9 +149,16 @@ def kept_clusters() -> list[Cluster]:
     return [_cluster(name, _nodes(name)) for name in kept if _containers(name)]
 
 
-def kind_config(config: ClusterConfig, *, cgroup: int) -> str:
-    """Kind's configuration file."""
-    kubelet: dict[str, object] = {"kind": "KubeletConfiguration"}
+def kind_config(config: ClusterConfig, *, cgroup: int, patches: Path | None = None) -> str:
+    """Kind's configuration file.
+
+    Args:
+        config: what is wanted.
+        cgroup: 1 or 2.
+        patches: directory of kubeadm's patches for the control plane, see `write_patches`; None: without.
+    """
+    # How full volumes are is measured once a minute by default, which is how late an alert on it would be.
+    kubelet: dict[str, object] = {"kind": "KubeletConfiguration", "volumeStatsAggPeriod": "10s"}
     if cgroup == 1:
         kubelet["failCgroupV1"] = False
     alone = [{"name": "leader-elect", "value": "false"}]
@@ -157,15 +168,32 @@ def kind_config(config: ClusterConfig, *, cgroup: int) -> str:
         "controllerManager": {"extraArgs": [{"name": "enable-hostpath-provisioner", "value": "true"}, *alone]},
         "scheduler": {"extraArgs": alone},
     }
+    first: dict[str, object] = {"role": "control-plane"}
+    more = []
+    if patches is not None:
+        first["extraMounts"] = [{"hostPath": str(patches), "containerPath": _PATCHES, "readOnly": True}]
+        more.append(yaml.safe_dump({"kind": "InitConfiguration", "patches": {"directory": _PATCHES}}))
     return yaml.safe_dump(
         {
             "kind": "Cluster",
             "apiVersion": "kind.x-k8s.io/v1alpha4",
             "networking": {"disableDefaultCNI": True},
-            "kubeadmConfigPatches": [yaml.safe_dump(kubelet), yaml.safe_dump(control)],
-            "nodes": [{"role": "control-plane"}, *({"role": "worker"} for _ in range(config.workers))],
+            "kubeadmConfigPatches": [yaml.safe_dump(kubelet), yaml.safe_dump(control), *more],
+            "nodes": [first, *({"role": "worker"} for _ in range(config.workers))],
         }
     )
+
+
+def write_patches(directory: Path) -> Path:
+    """Kubeadm's patches that let the control plane reserve less CPU; returns the directory.
+
+    Its 650m are a third of 2 cores that scenarios' pods then find no room in. It hardly ever uses them.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, cpu in _RESERVED.items():
+        container = {"name": name, "resources": {"requests": {"cpu": cpu}}}
+        (directory / f"{name}+strategic.yaml").write_text(yaml.safe_dump({"spec": {"containers": [container]}}))
+    return directory
 
 
 def cgroup_version() -> int:
@@ -182,7 +210,8 @@ def _create(name: str, config: ClusterConfig, images: ImageSet, say: Say) -> Clu
     say(f"cluster {name}: {1 + config.workers} node(s) from {images.node}")
     command = [str(kind), "create", "cluster", "--name", name, "--image", images.node, "--config", "-",
                "--kubeconfig", str(kubeconfig), "--quiet"]  # fmt: skip
-    run(command, stdin=kind_config(config, cgroup=cgroup_version()), timeout=CREATE_TIMEOUT)
+    patches = write_patches(cluster_dir(name) / "patches")
+    run(command, stdin=kind_config(config, cgroup=cgroup_version(), patches=patches), timeout=CREATE_TIMEOUT)
     cluster = Cluster(name, kubeconfig, kubectl, _nodes(name))
     load_images(cluster, images.load)
     apply_addons(cluster, images.addons)
@@ -199,6 +228,19 @@ def load_images(cluster: Cluster, references: tuple[str, ...]) -> None:
         load = subprocess.run(command, stdin=save.stdout, capture_output=True, text=True, check=False)
         if save.wait() != 0 or load.returncode != 0:
             raise InfraError(f"images cannot be loaded into {node.name}: {load.stderr.strip()[-300:]}")
+
+
+def load_missing_images(cluster: Cluster, references: tuple[str, ...]) -> None:
+    """The same for images that never change under one reference: only what no node lacks is not loaded again."""
+    missing = [
+        reference
+        for reference in references
+        if not all(
+            cluster.on_node(node, "ctr", "--namespace=k8s.io", "images", "ls", "--quiet", f"name=={reference}").stdout
+            for node in cluster.nodes
+        )
+    ]
+    load_images(cluster, tuple(missing))
 
 
 def _nodes(name: str) -> tuple[Node, ...]:

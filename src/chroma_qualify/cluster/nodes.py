@@ -12,7 +12,7 @@ from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.errors import InfraError
 
 
-def restart_node(cluster: Cluster, node: Node, timeout: float = 300) -> float:
+def restart_node(cluster: Cluster, node: Node, timeout: float = 480) -> float:
     """Restart a node's container, as a machine that is rebooted; returns seconds until it is ready again.
 
     Metrics take two scrapes more; nothing that follows a restart waits for them.
@@ -32,7 +32,7 @@ def restart_node(cluster: Cluster, node: Node, timeout: float = 300) -> float:
     return time.monotonic() - began
 
 
-def wait_node_speaks(cluster: Cluster, name: str, *, since: str = "", timeout: float = 120) -> None:
+def wait_node_speaks(cluster: Cluster, name: str, *, since: str = "", timeout: float = 300) -> None:
     """Wait until a node's kubelet says that the node is ready.
 
     Args:

@@ -19,6 +19,7 @@ import kubernetes.client
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment import diagnose
+from chroma_qualify.deployment.access import OPEN, Credentials, provide_secrets
 from chroma_qualify.deployment.causes import State, pod_ready
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.render import in_namespace
@@ -37,12 +38,14 @@ class Deployed:
     Attributes:
         candidate: as it was applied, in `namespace`.
         applied_at: UTC.
+        credentials: what every client of it needs.
     """
 
     cluster: Cluster
     candidate: Candidate
     namespace: str
     applied_at: datetime = dataclasses.field(default_factory=lambda: datetime.now(UTC))
+    credentials: Credentials = OPEN
 
 
 def create_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> None:
@@ -52,7 +55,8 @@ def create_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> 
         InfraError: it exists, or its default service account does not come.
     """
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}}
-    cluster.run_kubectl("create", "-f", "-", stdin=json.dumps(namespace))
+    # Not validated by kubectl, which would fetch megabytes of schemas for it.
+    cluster.run_kubectl("create", "--validate=false", "-f", "-", stdin=json.dumps(namespace))
     with contextlib.closing(cluster.api_client()) as api:
         accounts = kubernetes.client.CoreV1Api(api).list_namespaced_service_account
         try:
@@ -60,7 +64,7 @@ def create_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> 
                 f"the default service account of namespace {name}",
                 accounts,
                 lambda found: "default" in found,
-                timeout=30,
+                timeout=120,
                 namespace=name,
             )
         except WaitTimeoutError as error:
@@ -73,13 +77,14 @@ def delete_namespace(cluster: Cluster, name: str, *, wait: bool = False) -> None
 
 
 def apply(cluster: Cluster, candidate: Candidate, namespace: str) -> Deployed:
-    """Apply a candidate server-side, moved to a namespace where it is not there already.
+    """Apply a candidate server-side, moved to a namespace where it is not there already, with the Secrets it needs.
 
     Raises:
-        CandidateError: rule `not-applied`: the API server refuses an object, or knows no such kind.
+        CandidateError: rule `not-applied`: the API server refuses an object, or knows no such kind; `secret-unusable`.
         InfraError: the API server does not answer.
     """
     moved = candidate if candidate.namespace == namespace else in_namespace(candidate, namespace)
+    credentials = provide_secrets(cluster, moved, namespace)
     began = datetime.now(UTC)
     done = cluster.run_kubectl(
         "apply", "--server-side", "--force-conflicts", f"--field-manager={_FIELD_MANAGER}", f"--namespace={namespace}",
@@ -87,10 +92,10 @@ def apply(cluster: Cluster, candidate: Candidate, namespace: str) -> Deployed:
     )  # fmt: skip
     if done.returncode != 0:
         raise _not_applied(candidate, done.stderr.strip())
-    return Deployed(cluster, moved, namespace, began)
+    return Deployed(cluster, moved, namespace, began, credentials)
 
 
-def wait_ready(deployed: Deployed, timeout: float = 120) -> float:
+def wait_ready(deployed: Deployed, timeout: float = 300) -> float:
     """Wait until every replica is ready; returns the seconds it took.
 
     Raises:
@@ -143,7 +148,7 @@ def scale(deployed: Deployed, replicas: int) -> None:
     deployed.cluster.run_kubectl("scale", name, f"--replicas={replicas}", f"--namespace={deployed.namespace}")
 
 
-def wait_gone(deployed: Deployed, pod: str, *, uid: str | None = None, timeout: float = 90) -> float:
+def wait_gone(deployed: Deployed, pod: str, *, uid: str | None = None, timeout: float = 240) -> float:
     """Wait until a pod is gone; returns the seconds it took.
 
     Args:
@@ -224,7 +229,8 @@ def _restarts(state: State) -> dict[tuple[str, str], int]:
     return {
         (uid, container["name"]): container.get("restartCount", 0)
         for uid, pod in state.pods.items()
-        for container in pod.get("status", {}).get("containerStatuses") or ()
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for container in pod.get("status", {}).get(kind) or ()
     }
 
 

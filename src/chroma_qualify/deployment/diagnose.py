@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from chroma_qualify.deployment import causes
 from chroma_qualify.deployment.causes import PROBE, State, about, one_line, pod_ready, statuses, unready
+from chroma_qualify.deployment.migrations import guard_refusals
 from chroma_qualify.errors import CandidateError, InfraError
 
 
@@ -32,6 +33,7 @@ def certain_failure(state: State) -> CandidateError | None:
         *causes.image_pulls(state),
         *causes.pending_claims(state),
         *causes.missing_configuration(state),
+        *guard_refusals(state),
         *causes.oom_kills(state, causes.unready(state)),
         *causes.crash_loops(state),
         *causes.refused_probes(state),
@@ -45,6 +47,16 @@ def certain_failure(state: State) -> CandidateError | None:
 def late_failure(state: State, timeout: float) -> CandidateError | InfraError:
     """The most likely reason after a wait that ended without a certain one."""
     last = describe(state)
+    for claim in state.claims.values():
+        if claim.get("status", {}).get("phase") == "Pending":
+            for event in about(state, claim["metadata"]["uid"], "ExternalProvisioning"):
+                return CandidateError(
+                    "pvc-pending",
+                    f"PVC {claim['metadata']['name']} stays Pending after {timeout:.0f} s: nothing makes volumes of "
+                    f"StorageClass {claim['spec'].get('storageClassName')} in this cluster",
+                    evidence=event.get("message", ""),
+                    remedy="install the driver that the class names as its provisioner, or name another class",
+                )
     for pod in unready(state):
         for event in about(state, pod["metadata"]["uid"], "Unhealthy"):
             if probe := PROBE.match(event.get("message", "")):

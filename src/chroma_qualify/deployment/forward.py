@@ -42,7 +42,14 @@ def last_errors() -> tuple[str, ...]:
 
 
 def open_forward(
-    cluster: Cluster, namespace: str, target: str, port: int, *, patience: float = 60.0, local_port: int = 0
+    cluster: Cluster,
+    namespace: str,
+    target: str,
+    port: int,
+    *,
+    patience: float = 60.0,
+    opening: float | None = None,
+    local_port: int = 0,
 ) -> Forward:
     """Open a forward; it works when this returns.
 
@@ -52,6 +59,7 @@ def open_forward(
         target: `pod/NAME`, `service/NAME`, `svc/NAME` or the bare name of a Service.
         port: of the pod, or of the Service.
         patience: seconds that opening, and later each new connection, waits for a pod that is ready.
+        opening: seconds that opening waits; None: as long as later connections do.
         local_port: to listen on; 0: one that is free.
 
     Raises:
@@ -59,9 +67,10 @@ def open_forward(
         InfraError: the API server did not answer, or did not lead to a pod that is ready.
         OSError: `local_port` is in use.
     """
-    forward = Forward(cluster, Target(namespace, target, port), patience, local_port)
+    forward = Forward(cluster, Target(namespace, target, port), patience if opening is None else opening, local_port)
     try:
         forward.open()
+        forward.patience = patience
     except BaseException:
         forward.close()
         raise
@@ -75,6 +84,7 @@ class Forward:
     Attributes:
         host: always 127.0.0.1.
         port: the one asked for, else one that was free.
+        patience: seconds that a new connection waits for a pod that is ready.
         last_error: why the latest connection failed, or "".
     """
 
@@ -83,7 +93,7 @@ class Forward:
         self.port = local_port
         self.last_error = ""
         self._target = target
-        self._patience = patience
+        self.patience = patience
         self._api = cluster.api_client()
         self._turn = 0
         self._closing = False
@@ -204,7 +214,7 @@ class Forward:
                     self._turn += 1
                     return await Tunnel.open(access, pods[self._turn % len(pods)])
         except (NoPodError, UnreachedError) as error:
-            message = f"waited {self._patience:.0f} s for a port-forward to {self._target}; last seen: {error}"
+            message = f"waited {self.patience:.0f} s for a port-forward to {self._target}; last seen: {error}"
             if _is_not_ready(error):
                 raise CandidateError("not-ready", message) from error
             raise InfraError(message) from error
@@ -214,7 +224,7 @@ class Forward:
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type((NoPodError, UnreachedError)),
             wait=tenacity.wait_exponential(multiplier=0.05, max=0.5),
-            stop=tenacity.stop_after_delay(self._patience),
+            stop=tenacity.stop_after_delay(self.patience),
             reraise=True,
         )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from chroma_qualify.deployment.access import NO_ACCESS, Access
 from chroma_qualify.errors import UsageError
 from chroma_qualify.lint.objects import CHROMA_PORT, Workload
 from chroma_qualify.lint.rules.services import meant_for
@@ -35,7 +36,8 @@ class Candidate:
         deployment: the Chroma workload, a Deployment or a StatefulSet.
         service: name of the Service that clients use.
         service_port: its port for Chroma.
-        container_port: the port that leads to.
+        container_port: the port that leads to: Chroma's own, or that of a proxy in the same pod.
+        server_port: the port that Chroma itself listens on, perhaps on the pod's loopback only.
         container: name of the Chroma container.
         selector: labels by which the workload finds its pods.
         claim: name of the PersistentVolumeClaim that Chroma's data is on (of pod 0, for a StatefulSet), or None.
@@ -43,6 +45,7 @@ class Candidate:
         namespace: as the manifests say, or None.
         digest: sha256 (hex) of the objects as first rendered; moving them to another namespace does not change it.
         kubectl: the binary that rendered them, needed to render them again.
+        access: the Secrets that clients need.
     """
 
     objects: tuple[KubeObject, ...]
@@ -51,6 +54,7 @@ class Candidate:
     service: str
     service_port: int
     container_port: int
+    server_port: int
     container: str
     selector: Mapping[str, str]
     claim: str | None
@@ -58,10 +62,16 @@ class Candidate:
     namespace: str | None
     digest: str
     kubectl: Path = Path("kubectl")
+    access: Access = NO_ACCESS
 
     @classmethod
     def from_objects(
-        cls, objects: Sequence[KubeObject], directory: Path, *, kubectl: Path = Path("kubectl")
+        cls,
+        objects: Sequence[KubeObject],
+        directory: Path,
+        *,
+        kubectl: Path = Path("kubectl"),
+        access: Access = NO_ACCESS,
     ) -> Candidate:
         """Find Chroma among the objects.
 
@@ -77,6 +87,7 @@ class Candidate:
             service=service,
             service_port=service_port,
             container_port=container_port,
+            server_port=_own_port(container) or container_port,
             container=container["name"],
             selector=dict(workload["spec"].get("selector", {}).get("matchLabels") or _pod_labels(workload)),
             claim=_claim_of(workload, container),
@@ -84,6 +95,7 @@ class Candidate:
             namespace=workload["metadata"].get("namespace"),
             digest=hashlib.sha256(dump(objects).encode()).hexdigest(),
             kubectl=kubectl,
+            access=access,
         )
 
     @property
@@ -157,7 +169,9 @@ def _likeness(container: KubeObject) -> int:
 def _service_of(objects: Sequence[KubeObject], workload: KubeObject, container: KubeObject) -> tuple[str, int, int]:
     """Name, port and container port of the Service that clients use: not a headless one, where there are two."""
     labels = _pod_labels(workload)
-    ports = {port.get("name"): port["containerPort"] for port in container.get("ports") or ()}
+    own = _ports(container)
+    # Chroma may be behind a proxy in its own pod: then the Service leads to the proxy's port.
+    ports = {name: port for each in _running(workload) for name, port in _ports(each).items()} | own
     found: list[tuple[int, str, int, int]] = []
     for service in of_kind(objects, "Service"):
         selector = service.get("spec", {}).get("selector") or {}
@@ -168,7 +182,7 @@ def _service_of(objects: Sequence[KubeObject], workload: KubeObject, container: 
             wanted = port.get("targetPort", port["port"])
             target = ports.get(wanted) if isinstance(wanted, str) else wanted
             if target is not None:
-                likely = (2 if target in ports.values() else 0) + (0 if headless else 1)
+                likely = (4 if target in own.values() else 2 if target in ports.values() else 0) + (not headless)
                 found.append((likely, service["metadata"]["name"], port["port"], target))
     meant = meant_for(list(of_kind(objects, "Service")), Workload(workload, workload["spec"]["template"]))
     if not found and meant:  # the linter refuses it by rule `unreachable`, and so does `apply.wait_ready`
@@ -186,6 +200,23 @@ def _service_of(objects: Sequence[KubeObject], workload: KubeObject, container: 
         )
     _, name, service_port, container_port = max(found, key=lambda item: item[0])
     return name, service_port, container_port
+
+
+def _running(workload: KubeObject) -> Iterator[KubeObject]:
+    """The containers that run as long as the pod: the regular ones, and sidecars among the init containers."""
+    spec = _pod_spec(workload)
+    yield from spec.get("containers") or ()
+    yield from (item for item in spec.get("initContainers") or () if item.get("restartPolicy") == "Always")
+
+
+def _ports(container: KubeObject) -> dict[str | None, int]:
+    return {port.get("name"): port["containerPort"] for port in container.get("ports") or ()}
+
+
+def _own_port(container: KubeObject) -> int | None:
+    """The port that Chroma is told by its environment, which beats its file."""
+    given = {item.get("name"): str(item.get("value", "")) for item in container.get("env") or ()}.get("CHROMA_PORT", "")
+    return int(given) if given.isdigit() else None
 
 
 def _claim_of(workload: KubeObject, container: KubeObject) -> str | None:

@@ -16,7 +16,9 @@ from typing import Any
 import yaml
 
 from chroma_qualify.cluster.model import run
+from chroma_qualify.deployment.access import Access
 from chroma_qualify.deployment.objects import Candidate, KubeObject, dump, of_kind
+from chroma_qualify.deployment.qualification import load_access
 from chroma_qualify.errors import UsageError
 
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
@@ -33,13 +35,31 @@ def load_candidate(directory: Path, kubectl: Path) -> Candidate:
     Raises:
         UsageError: one sentence on what is wrong with the directory.
     """
+    objects = load_objects(directory, kubectl)
+    access = load_access(directory)
+    candidate = Candidate.from_objects(objects, directory, kubectl=kubectl, access=access)
+    _refuse_unused(candidate, access)
+    return candidate
+
+
+def load_objects(directory: Path, kubectl: Path) -> list[KubeObject]:
+    """The objects of a directory, Chroma among them or not; raises UsageError as `load_candidate` does."""
     if not directory.is_dir():
         raise UsageError(f"{directory} is not a directory", remedy="name a directory of Kubernetes manifests")
     if any((directory / name).is_file() for name in KUSTOMIZATIONS):
-        objects = _kustomize(directory, kubectl)
-    else:
-        objects = plain_objects(directory)
-    return Candidate.from_objects(objects, directory, kubectl=kubectl)
+        return _kustomize(directory, kubectl)
+    return plain_objects(directory)
+
+
+def _refuse_unused(candidate: Candidate, access: Access) -> None:
+    """A misspelt Secret would be made for nobody, and every client refused."""
+    template = dump([candidate.deployment["spec"]["template"]])
+    for name in access.secrets:
+        if not re.search(rf"(?m)(?:secretName|name): {re.escape(name)}$", template):
+            raise UsageError(
+                f"{candidate.directory / QUALIFICATION} names the Secret {name}, which {candidate.name} does not use",
+                remedy="name the Secret that the pod mounts",
+            )
 
 
 def in_namespace(candidate: Candidate, namespace: str) -> Candidate:
@@ -58,7 +78,7 @@ def in_namespace(candidate: Candidate, namespace: str) -> Candidate:
         objects = _kustomize(directory, candidate.kubectl)
     if candidate.namespace:
         objects = [_follow(item, candidate.namespace, namespace) for item in objects]
-    moved = Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl)
+    moved = Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl, access=candidate.access)
     return dataclasses.replace(moved, digest=candidate.digest)
 
 

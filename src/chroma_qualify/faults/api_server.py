@@ -29,7 +29,7 @@ table inet {_TABLE} {{
 RULES
 """
 _ALLOW = f"nft delete table inet {_TABLE} 2>/dev/null || true"
-_BACK_TIMEOUT = 120.0  # s
+_BACK_TIMEOUT = 300.0  # s
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

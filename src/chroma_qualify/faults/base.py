@@ -16,8 +16,8 @@ from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment.apply import Deployed
 from chroma_qualify.errors import CandidateError, UndecidedError
 
-PROOF_TIMEOUT = 60  # seconds in which a fault must show
-RECOVERY_TIMEOUT = 120  # seconds from then until a server must be ready
+PROOF_TIMEOUT = 150  # seconds in which a fault must show
+RECOVERY_TIMEOUT = 300  # seconds from then until a server must be ready
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ Connect = Callable[[float], Any]  # seconds of patience → a chromadb client
 PATIENCE = 10.0  # seconds that a client of the traffic waits for an answer
 FINAL_PATIENCE = 60.0  # a restarted server loads its index, or replays its log, at the first read
 _LULL = 1.5  # seconds; the fault strikes at a random moment of this length
-_PHASE_TIMEOUT = 60.0  # seconds for the floors of a phase
-_HOPELESS = 12.0  # seconds after which a collection that failed as often as half a floor is not waited for any longer
+_PHASE_TIMEOUT = 180.0  # seconds for the floors of a phase
+_HOPELESS = 24.0  # seconds after which a collection that failed as often as half a floor is not waited for any longer
 _NEAR = 40  # records of a collection that are asked for by their own embedding
 
 
@@ -62,14 +62,22 @@ def perform(
         deployed: with one ready server.
         connect: how clients reach it, also while it is struck.
         context: of the run; history and faults are written there.
-        connect_patiently: the same for the final reads, which outlast a restart of the server.
+        connect_patiently: the same for what is loaded before, and for the final reads, which outlast a restart of
+            the server.
 
     Raises:
         UndecidedError: the fault has no proof, or the clients could not begin.
         CandidateError: the server did not come back; the final reads are not made then.
     """
     chance = random.Random(f"{context.seed}/{experiment.name}")  # noqa: S311 (no secret)
-    traffic = Traffic(context.recorder, lambda: connect(PATIENCE), experiment.workloads, context.seed, context.clock)
+    traffic = Traffic(
+        context.recorder,
+        lambda: connect(PATIENCE),
+        experiment.workloads,
+        context.seed,
+        context.clock,
+        lambda: connect_patiently(FINAL_PATIENCE),
+    )
     with traffic:
         wait_for_floors(experiment, traffic, context.recorder, Phase.BEFORE)
         threading.Event().wait(chance.uniform(0, _LULL))

@@ -110,7 +110,7 @@ def experiments(power_losses: int = POWER_LOSSES) -> tuple[Experiment, ...]:
 
 def fault_names() -> frozenset[str]:
     """All that qualification.yaml may speak of."""
-    return frozenset((*(fault.name for fault in FAULTS), SCALED_OUT_WRITES))
+    return frozenset((*(fault.name for fault in FAULTS), SCALED_OUT_WRITES, PROMOTION))
 
 
 def plan_json(chosen: Iterable[Experiment]) -> list[dict[str, Any]]:
@@ -118,6 +118,8 @@ def plan_json(chosen: Iterable[Experiment]) -> list[dict[str, Any]]:
     return [experiment.as_json() for experiment in chosen]
 
 
+# From one set of manifests to another: `promotion.Promotion` needs both, so it is no row of the table.
+PROMOTION = "promotion"
 # Several servers on one volume, each written to: no `Fault`, see `writers`.
 SCALED_OUT_WRITES = "scaled-out-writes"
 SHARED = f"{SCALED_OUT_WRITES}.shared"  # the collection that is written through each replica by itself
@@ -169,7 +171,7 @@ def _table(power_losses: int) -> Iterator[Experiment]:
     for number in range(1, power_losses + 1):
         yield row(f"power-loss-{number}", Stress.POWER_LOSS, 25, fault="power-loss", workloads=_BULK)
     # Restarted, for that is the mitigation: what was acknowledged must be there then.
-    yield row("volume-full", Stress.VOLUME_FULL, 50, hold=3.0, restart=True, spoils=True)
+    yield row("volume-full", Stress.VOLUME_FULL, 50, hold=6.0, restart=True, spoils=True)
     yield row("image-upgrade", graceful, 40, place=Place.OLDER, workloads=_READ, own_nodes=False)
 
 

@@ -28,16 +28,14 @@ class ImageUpgrade:
         before = the_server(deployed)
         candidate = deployed.candidate
         running = _image_of(deployed, before.pod)
-        wanted = next(
-            str(item["image"])
-            for item in candidate.deployment["spec"]["template"]["spec"]["containers"]
-            if item["name"] == candidate.container
-        )
+        pod = candidate.deployment["spec"]["template"]["spec"]
+        wanted = next(str(item["image"]) for item in pod["containers"] if item["name"] == candidate.container)
+        # A guard's init container looks at the image that is about to start, so it must have the same.
+        guards = [item["name"] for item in pod.get("initContainers") or () if item["image"] == wanted]
         if wanted == running:
             raise UndecidedError(f"the server runs {running} already: there is nothing to upgrade")
-        deployed.cluster.run_kubectl(
-            "set", "image", f"--namespace={deployed.namespace}", candidate.name, f"{candidate.container}={wanted}"
-        )
+        images = [f"{name}={wanted}" for name in (candidate.container, *guards)]
+        deployed.cluster.run_kubectl("set", "image", f"--namespace={deployed.namespace}", candidate.name, *images)
         return Injected(self.name, before, f"kubectl set image {candidate.name}: {running} -> {wanted}", running)
 
     def prove(self, deployed: Deployed, injected: Injected) -> Proof:
@@ -46,7 +44,7 @@ class ImageUpgrade:
             deployed,
             f"a pod of the new image instead of {injected.before.pod}",
             lambda state: state.uid != injected.before.uid and bool(state.container_id),
-            timeout=120,
+            timeout=300,
         )
         image = _image_of(deployed, after.pod)
         if image == injected.mark:

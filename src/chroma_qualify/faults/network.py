@@ -99,8 +99,12 @@ class PacketDrop:
         state = ready_now(deployed, injected)
         server = find_server(deployed, state)
         left = server.in_network(_DROPPED, check=False)
-        if left.strip() or not _connects(server, deployed):
-            raise UndecidedError(f"the packet filter is still there: {left.strip() or 'no connection comes about'}")
+        if left.strip():
+            raise UndecidedError(f"the packet filter is still there: {left.strip()}")
+        try:
+            poll_for("a connection to come about", lambda: _connects(server, deployed), bool, PROOF_TIMEOUT)
+        except WaitTimeoutError as error:
+            raise UndecidedError(f"the packet filter is gone: {error.message}") from error
         return Proof("no packet is dropped any more", str(state))
 
 
@@ -168,8 +172,8 @@ def _connects(server: ServerProcess, deployed: Deployed) -> bool:
 
 
 def _milliseconds(server: ServerProcess, deployed: Deployed) -> tuple[float, int]:
-    """What one large answer takes, and its size in bytes."""
-    words = server.in_network(_TIME, str(deployed.candidate.container_port), timeout=90).split()
+    """What one large answer of Chroma itself takes, and its size in bytes; a proxy in front would ask for a token."""
+    words = server.in_network(_TIME, str(deployed.candidate.server_port), timeout=90).split()
     if len(words) != 2:
         raise UndecidedError(f"the server did not answer {_LARGE} on its own loopback")
     return int(words[0]) / 1000, int(words[1])

@@ -19,8 +19,8 @@ from chroma_qualify.errors import InfraError, UndecidedError
 from chroma_qualify.faults.base import Injected, Proof, ready_again, server_states, the_server
 from chroma_qualify.faults.processes import node_of
 
-_LOST_WITHIN = 120.0  # s; the node controller's grace is 40 to 50 s
-_BACK_TIMEOUT = 240.0  # s
+_LOST_WITHIN = 240.0  # s; the node controller's grace is 40 to 50 s
+_BACK_TIMEOUT = 480.0  # s
 
 
 def _why_not(deployed: Deployed) -> str | None:
@@ -62,8 +62,8 @@ class NodeDrain:
             "--ignore-daemonsets",
             "--delete-emptydir-data",
             "--force",
-            "--timeout=100s",
-            timeout=120,
+            "--timeout=200s",
+            timeout=240,
         )
 
     def prove(self, deployed: Deployed, injected: Injected) -> Proof:

@@ -11,7 +11,7 @@ from chroma_qualify.errors import UndecidedError
 from chroma_qualify.faults.base import Injected, Proof, ready_again, the_server, wait_for_server
 from chroma_qualify.faults.processes import node_of
 
-NODE_TIMEOUT = 300  # seconds until API, node and add-ons are back
+NODE_TIMEOUT = 480  # seconds until API, node and add-ons are back
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

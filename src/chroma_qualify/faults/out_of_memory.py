@@ -10,7 +10,16 @@ import dataclasses
 
 from chroma_qualify.deployment.apply import Deployed
 from chroma_qualify.errors import UndecidedError
-from chroma_qualify.faults.base import Injected, Proof, memory_limit, ready_again, restarted, the_server
+from chroma_qualify.faults.base import (
+    Injected,
+    Proof,
+    ServerState,
+    memory_limit,
+    ready_again,
+    restarted,
+    the_server,
+    wait_for_server,
+)
 from chroma_qualify.faults.processes import CGROUP, NO_NODES, node_of, shell
 
 # tail keeps all of an endless line in memory; the time-out is for a limit that never strikes.
@@ -21,6 +30,9 @@ place=$(cgroup memory "$1") || exit 1
 ( echo 0 > "$place/cgroup.procs" && exec timeout 60 tail /dev/zero ) >/dev/null 2>&1 &
 """
 )
+
+
+_WORD_WITHIN = 30.0  # s
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,8 +59,13 @@ class OutOfMemory:
         """The container restarted in the same pod, and the kubelet says OOMKilled."""
         before = injected.before
         after = restarted(deployed, before)
-        if after.reason != "OOMKilled":
-            raise UndecidedError(f"the server ended otherwise than for memory: {after}")
+        if after.reason != "OOMKilled":  # the runtime may hear of the kill after the exit
+            try:
+                after = wait_for_server(
+                    deployed, "the word OOMKilled", lambda state: _killed(state, before), _WORD_WITHIN
+                )
+            except UndecidedError as error:
+                raise UndecidedError(f"the server ended otherwise than for memory: {after}") from error
         return Proof("the server was killed for memory", f"before: {before}; after: {after}")
 
     def undo(self, deployed: Deployed, injected: Injected) -> None:
@@ -57,3 +74,7 @@ class OutOfMemory:
     def prove_undone(self, deployed: Deployed, injected: Injected) -> Proof:
         """The container is ready."""
         return ready_again(deployed, injected)
+
+
+def _killed(state: ServerState, before: ServerState) -> bool:
+    return state.uid == before.uid and state.restarts > before.restarts and state.reason == "OOMKilled"

@@ -1,8 +1,10 @@
 """Rules on parsed Kubernetes objects: what can be known of a candidate without a cluster.
 
-The way in is `lint_objects`; the scenarios and the command line call it. Pure: no files, no network, no clock.
+The ways in are `lint_objects`, and `schema_invalid` with schemas from whoever has them; the scenarios and the command
+line call them. Pure: no files, no network, no clock.
 """
 
 from chroma_qualify.lint.engine import RULES, lint_objects
+from chroma_qualify.lint.schema import schema_invalid
 
-__all__ = ["RULES", "lint_objects"]
+__all__ = ["RULES", "lint_objects", "schema_invalid"]

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint.objects import KubeObject, chroma_workloads, flatten
 from chroma_qualify.lint.rules.autoscaling import hpa_without_request
+from chroma_qualify.lint.rules.disruption import pdb_blocks_drain
+from chroma_qualify.lint.rules.guard import guard_of_another_image
 from chroma_qualify.lint.rules.probes import probe_v1_api
 from chroma_qualify.lint.rules.scraping import scrape_not_metrics
 from chroma_qualify.lint.rules.services import unreachable
@@ -28,6 +30,8 @@ RULES: Mapping[str, Rule] = {
     "hpa-without-request": hpa_without_request,
     "no-writable-tmp": no_writable_tmp,
     "ignored-setting": ignored_setting,
+    "pdb-blocks-drain": pdb_blocks_drain,
+    "guard-of-another-image": guard_of_another_image,
     "unreachable": unreachable,
 }
 

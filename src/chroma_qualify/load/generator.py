@@ -17,6 +17,7 @@ import kubernetes.client
 import urllib3
 
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
+from chroma_qualify.deployment.access import OPEN
 from chroma_qualify.deployment.apply import Deployed
 from chroma_qualify.errors import CandidateError, InfraError, UndecidedError
 from chroma_qualify.load import inside, measured, peers
@@ -73,11 +74,11 @@ class Loader:
         self.pod = pod
 
     @classmethod
-    def start(cls, deployed: Deployed, plan: Plan, *, name: str = "loader", timeout: float = 90) -> Self:
+    def start(cls, deployed: Deployed, plan: Plan, *, name: str = "loader", timeout: float = 240) -> Self:
         """Start a loader pod and wait until it sends.
 
         Raises:
-            UndecidedError: the policies admit no backend, so no user's load can be sent.
+            UndecidedError: the policies admit no backend, or the server asks for a token, so no load can be sent.
             CandidateError: the server answers no query.
             InfraError: the pod does not get going.
         """
@@ -86,6 +87,11 @@ class Loader:
             raise UndecidedError(
                 "the NetworkPolicies admit no backend pod of Chroma's own namespace, so query load cannot be sent",
                 remedy="admit the backend by a podSelector",
+            )
+        if deployed.credentials != OPEN:
+            raise UndecidedError(
+                "the loader's program sends no token and speaks no TLS, so query load cannot be sent",
+                remedy="measure the scale-out without the proxy",
             )
         host = f"{deployed.candidate.service}.{deployed.namespace}.svc.cluster.local"
         wanted = inside.Wanted(
@@ -126,7 +132,7 @@ class Loader:
         """The time by the clock of the pod's node, s since the epoch: what `measured.Load.span` is asked with."""
         return float(self.pod.run("python3", "-c", "import time; print(time.time())").stdout)
 
-    def stop(self, keep: Path | None = None, *, timeout: float = 90) -> measured.Load:
+    def stop(self, keep: Path | None = None, *, timeout: float = 180) -> measured.Load:
         """End the timetable now, let what is under way be answered, and read the whole report; as `finish`."""
         self.pod.run("python3", "-c", "import os, signal; os.kill(1, signal.SIGUSR1)", check=False)
         return self.finish(keep, timeout=timeout)

@@ -44,7 +44,7 @@ class Pod:
     ip: str = ""
     container: str = CONTAINER
 
-    def run(self, *command: str, timeout: float = 30, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 90, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a program in it; raises InfraError as `Cluster.run_kubectl` does."""
         place = ["-n", self.namespace, self.name, "-c", self.container]
         return self.cluster.run_kubectl("exec", *place, "--", *command, timeout=timeout, check=check)
@@ -103,7 +103,7 @@ class Wanted:
         }
 
 
-def start(cluster: Cluster, wanted: Sequence[Wanted], *, timeout: float = 120) -> tuple[Pod, ...]:
+def start(cluster: Cluster, wanted: Sequence[Wanted], *, timeout: float = 300) -> tuple[Pod, ...]:
     """Start helper pods and wait until all are ready; in the order of `wanted`.
 
     Raises:
@@ -149,7 +149,7 @@ def apply(cluster: Cluster, objects: Sequence[Mapping[str, Any]]) -> None:
     cluster.run_kubectl("apply", "--server-side", "-f", "-", stdin=document)
 
 
-def namespace_exists(cluster: Cluster, name: str, *, timeout: float = 60) -> bool:
+def namespace_exists(cluster: Cluster, name: str, *, timeout: float = 180) -> bool:
     """Whether a namespace is there to stay; one that is on its way out (of an earlier run) is waited for.
 
     Raises:

@@ -58,7 +58,7 @@ def probe(pod: inside.Pod, targets: Sequence[Target]) -> Mapping[str, Result]:
         InfraError: the program did not run or not answer for every target.
     """
     asked = json.dumps([dataclasses.asdict(target) for target in targets])
-    said = pod.run("python3", "/app/probe.py", asked, timeout=30).stdout
+    said = pod.run("python3", "/app/probe.py", asked, timeout=120).stdout
     results = {entry["name"]: Result(**entry) for entry in map(json.loads, said.splitlines())}
     missing = [target.name for target in targets if target.name not in results]
     if missing:
@@ -73,7 +73,7 @@ def probe_all(asked: Mapping[str, tuple[inside.Pod, Sequence[Target]]]) -> Mappi
     )
 
 
-def side_door(cluster: Cluster, namespace: str, pod: str, *, timeout: float = 90) -> inside.Pod:
+def side_door(cluster: Cluster, namespace: str, pod: str, *, timeout: float = 240) -> inside.Pod:
     """Add a waiting ephemeral container to a pod and return the place to run probes from.
 
     The pod keeps running as it is; an ephemeral container cannot be removed, so use pods that are thrown away.

@@ -10,6 +10,7 @@ Makefile name it. It puts the rooms together and holds no logic of its own about
     lane       scenarios that may run beside others, in a process of their own (`lifeline`: which ends with the run)
     hooks      pytest's events → the run
     fixtures   what scenarios use
+    promotions from the manifests in use to the candidate
     contract   pytest-kind's `kind_cluster`, on a cluster of ours
 """
 

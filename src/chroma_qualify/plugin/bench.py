@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 
 from chroma_qualify.checks.run import ExperimentResult
-from chroma_qualify.cluster.images.ensure import older_chroma
+from chroma_qualify.cluster.images.ensure import older_chromas
 from chroma_qualify.cluster.kind import load_images
 from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.deployment.access import Credentials
 from chroma_qualify.deployment.apply import Deployed, apply, wait_ready
 from chroma_qualify.deployment.forward import open_forward
 from chroma_qualify.deployment.nodeway import NodeWay
@@ -33,6 +34,7 @@ from chroma_qualify.plugin.run import Run
 from chroma_qualify.rejudge import judge_recorded
 from chroma_qualify.workload.client import connect
 
+_OPENING = 60.0  # seconds that opening a way may take, before anything is struck
 _PATIENCE = 1.0  # seconds that a new connection waits for a ready pod: clients of an outage are to see it
 Namespace = Callable[[str], AbstractContextManager[str]]
 
@@ -107,7 +109,7 @@ class Bench:
         if never := self._candidates.why_not(self._candidates.load(), ""):
             return never
         if experiment.place is Place.OLDER:
-            reason = no_upgrade(older_chroma(), chroma_image(self._candidates.load()))
+            reason = no_upgrade(older_chromas()[-1], chroma_image(self._candidates.load()))
         else:
             reason = experiment.fault.available(self.deployed(experiment.place))
         if reason is not None:
@@ -119,7 +121,8 @@ class Bench:
         deployed = self.deployed(experiment.place)
         try:
             with _way(experiment, deployed) as quick, _way(experiment, deployed, patience=FINAL_PATIENCE) as patient:
-                return perform(experiment, deployed, _connect(quick), self._context, _connect(patient))
+                connect_quickly, connect_patiently = (_connect(way, deployed.credentials) for way in (quick, patient))
+                return perform(experiment, deployed, connect_quickly, self._context, connect_patiently)
         except BaseException:
             self._run.say(f"{deployed.namespace}: {experiment.name} ended before its time, this deployment is given up")
             self._evidence(deployed.namespace)
@@ -136,7 +139,7 @@ class Bench:
         candidate = in_namespace(self._candidates.load(), namespace)
         objects = candidate
         if place is Place.OLDER:
-            image = older_chroma()
+            image = older_chromas()[-1]
             load_images(self._cluster, (image,))
             older = with_chroma_image(candidate.objects, candidate.container, image)
             objects = dataclasses.replace(candidate, objects=older)
@@ -155,8 +158,8 @@ class Bench:
         return dataclasses.replace(deployed, candidate=candidate)
 
 
-def _connect(way: tuple[str, int]) -> Connect:
-    return lambda patience: connect(*way, timeout=patience)
+def _connect(way: tuple[str, int], credentials: Credentials) -> Connect:
+    return lambda patience: connect(*way, credentials=credentials, timeout=patience)
 
 
 @contextlib.contextmanager
@@ -169,7 +172,12 @@ def _way(experiment: Experiment, deployed: Deployed, patience: float = _PATIENCE
             yield way.host, way.port
         return
     with open_forward(
-        deployed.cluster, deployed.namespace, candidate.service, candidate.service_port, patience=patience
+        deployed.cluster,
+        deployed.namespace,
+        candidate.service,
+        candidate.service_port,
+        patience=patience,
+        opening=_OPENING,
     ) as forward:
         yield forward.host, forward.port
 

@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chroma_qualify.checks.promises import Promises, refuse_unknown_faults
+from chroma_qualify.cluster.images.addons import addon_dir
+from chroma_qualify.cluster.images.catalog import load_catalog
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.cluster.lease import cluster_dir
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.deployment.render import load_candidate
+from chroma_qualify.deployment.schemas import ClusterSchemas
 from chroma_qualify.errors import CandidateError, UsageError
 from chroma_qualify.faults.experiments import fault_names
 from chroma_qualify.plugin.options import Options
@@ -52,12 +55,20 @@ class Candidates:
             if not directory.is_dir():
                 known = ", ".join(sorted(path.name for path in self._overlays.glob("*") if path.is_dir()))
                 raise UsageError(f"there is no topology {topology}", remedy=f"known are: {known or 'none'}")
-            candidate = load_candidate(directory, self._kubectl())
+            candidate = self.load_from(directory)
             if self._options.chroma_version:
                 objects = with_chroma_version(candidate.objects, candidate.container, self._options.chroma_version)
-                candidate = Candidate.from_objects(objects, directory, kubectl=candidate.kubectl)
+                candidate = with_objects(candidate, objects)
             self._loaded[directory] = candidate
         return self._loaded[directory]
+
+    def load_from(self, directory: Path) -> Candidate:
+        """The manifests of another directory, such as a baseline's, with the version of Chroma that they say.
+
+        Raises:
+            UsageError: they cannot be read.
+        """
+        return load_candidate(directory, self._kubectl())
 
     def promises(self, topology: str = DEFAULT_TOPOLOGY) -> Promises:
         """What the candidate's directory, else the topology's, promises.
@@ -68,6 +79,15 @@ class Candidates:
         promises = load_promises(self._options.manifests or self._overlays / topology)
         refuse_unknown_faults(promises, fault_names())
         return promises
+
+    def schemas(self) -> ClusterSchemas:
+        """The kinds that the cluster will have; those of the add-ons' definitions only where they are rendered."""
+        version = self._options.k8s_version
+        try:
+            definitions = addon_dir(load_catalog(version or None)) / "crds.yaml"
+        except UsageError:  # a version that only a registry can have
+            definitions = addon_dir(load_catalog()) / "crds.yaml"
+        return ClusterSchemas(version, definitions)
 
     def _kubectl(self) -> Path:
         options = self._options
@@ -95,6 +115,11 @@ class Candidates:
             self._never_ready[candidate.digest] = error
 
 
+def with_objects(candidate: Candidate, objects: Sequence[KubeObject]) -> Candidate:
+    """The candidate with other objects, of which Chroma is found anew."""
+    return Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl, access=candidate.access)
+
+
 def with_chroma_image(objects: Sequence[KubeObject], container: str, image: str) -> tuple[KubeObject, ...]:
     """The objects with another image in the containers of that name."""
     return _with_images(objects, container, lambda _: image)
@@ -113,8 +138,11 @@ def with_chroma_version(objects: Sequence[KubeObject], container: str, version: 
 def _with_images(objects: Sequence[KubeObject], container: str, rename: Callable[[str], str]) -> tuple[KubeObject, ...]:
     changed = copy.deepcopy(list(objects))
     for item in changed:
-        for spec in (item.get("spec") or {}).get("template", {}).get("spec", {}).get("containers", []):
-            if spec.get("name") == container:
+        pod = (item.get("spec") or {}).get("template", {}).get("spec", {})
+        images = {spec.get("image") for spec in pod.get("containers") or () if spec.get("name") == container}
+        # What is done before in the same image goes along: the nodes have one version of it.
+        for spec in [*(pod.get("containers") or ()), *(pod.get("initContainers") or ())]:
+            if spec.get("name") == container or (images and spec.get("image") in images):
                 spec["image"] = rename(spec["image"])
     return tuple(changed)
 

@@ -37,6 +37,7 @@ from chroma_qualify.report.verdict import Measure
 if TYPE_CHECKING:
     from chroma_qualify.faults.experiment import Context
     from chroma_qualify.plugin.bench import Bench
+    from chroma_qualify.plugin.promotions import Promotions
     from chroma_qualify.workload.recorder import Recorder
 
 _CREATE_USUALLY = 40  # seconds, on 2 cores
@@ -67,6 +68,10 @@ class Report:
     ) -> None:
         """Something could not be decided: a control failed, a fault has no proof."""
         self._add(Finding(rule, Severity.UNKNOWN, message, str(evidence), remedy, collection=collection))
+
+    def note(self, rule: str, message: str, *, evidence: object = "", remedy: str = "") -> None:
+        """What must be known before promoting, and fails nothing."""
+        self._add(Finding(rule, Severity.NOTE, message, str(evidence), remedy))
 
     def measure(self, name: str, value: float, unit: str = "") -> None:
         """A number for the verdict's table."""
@@ -200,6 +205,22 @@ def bench(
         bench.close()
 
 
+@pytest.fixture(scope="module")
+def promotion(
+    run: Run, cluster: Cluster, module_namespace: str, recorder: Recorder, request: pytest.FixtureRequest
+) -> Promotions:
+    """The baseline, deployed and ready, and the candidate that is to follow; shared by a file."""
+    from chroma_qualify.faults.experiment import Context
+    from chroma_qualify.plugin.promotions import Promotions, promotion_pair
+
+    pair = promotion_pair(run, cluster, request.config.stash[CANDIDATES], request.config.rootpath)
+    before, after = (in_namespace(each, module_namespace) for each in pair)
+    context = Context(recorder, run.clock, run.directory, run.options.seed)
+    promotions = Promotions(run, cluster, (before, after), context)
+    promotions.begin()
+    return promotions
+
+
 @pytest.fixture
 def writers_context(run: Run, request: pytest.FixtureRequest) -> Iterator[Context]:
     """Where writes to several servers are recorded: for a candidate in the run's own history, which they may fail.
@@ -263,7 +284,7 @@ def chroma(forward: Callable[[Deployed], Forward]) -> Callable[..., Any]:
 
     def client(deployed: Deployed, **options: Any) -> Any:  # noqa: ANN401 (chromadb's own type)
         way = forward(deployed)
-        return connect(way.host, way.port, **options)
+        return connect(way.host, way.port, **{"credentials": deployed.credentials, **options})
 
     return client
 

@@ -19,10 +19,11 @@ import pytest
 from chroma_qualify.checks.promises import STRICTEST
 from chroma_qualify.errors import InfraError, QualifyError, UsageError
 from chroma_qualify.faults.experiments import Experiment, experiments, plan_json, scaled_out_writes
+from chroma_qualify.faults.promotion import promotion
 from chroma_qualify.findings import Finding, Severity
-from chroma_qualify.lint import lint_objects
+from chroma_qualify.lint import lint_objects, schema_invalid
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
-from chroma_qualify.plugin.lane import LANE, Lane, split, strikes_alone
+from chroma_qualify.plugin.lane import LANE, Lane, runs_alone, split
 from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
 from chroma_qualify.plugin.run import Run, ScenarioState
@@ -33,7 +34,8 @@ RUN = pytest.StashKey[Run]()
 CANDIDATES = pytest.StashKey[Candidates]()
 _SIGTERM = pytest.StashKey[Any]()
 _STOPPED = pytest.StashKey[bool]()  # by `_stop`, not by Ctrl-C: pytest ends with the same status for both
-_DEPLOYING = {"deploy", "module_deploy", "candidate", "bench"}  # fixtures that need manifests
+_PROMOTION = "promotion"  # the fixture
+_DEPLOYING = {"deploy", "module_deploy", "candidate", "bench", _PROMOTION}  # fixtures that need manifests
 
 
 class OneSentence:
@@ -69,6 +71,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         if options.manifests:
             candidates.load()
             candidates.promises()
+        if options.baseline:
+            candidates.load_from(options.baseline)
     except QualifyError as error:
         _stop(session, error)
     config.stash[RUN] = Run(options, _printer(config), config.rootpath / "runs")
@@ -138,7 +142,7 @@ def _start(session: pytest.Session, run: Run) -> None:
     run.say(f"run {run.id}: {number} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
     if candidate is not None and not run.options.beside_of:  # the first lane has done so
         begin = time.monotonic()
-        findings = lint_objects(candidate.objects)
+        findings = [*lint_objects(candidate.objects), *schema_invalid(candidate.objects, candidates.schemas())]
         run.add_lint(findings, time.monotonic() - begin)
         for finding in findings:
             run.say(f"lint: {finding.severity.value}: {finding.rule}: {finding.message}")
@@ -149,6 +153,8 @@ def _start(session: pytest.Session, run: Run) -> None:
 def _planned(session: pytest.Session, run: Run) -> list[dict[str, Any]]:
     """What plan.json carries as `experiments`."""
     planned = plan_json(chosen_experiments(session.items))
+    if any(_PROMOTION in getattr(item, "fixturenames", ()) for item in session.items):
+        planned += plan_json([promotion()])
     scales = run.options.manifests and session.config.stash[CANDIDATES].load().hpa is not None
     if scales and any("writers_context" in getattr(item, "fixturenames", ()) for item in session.items):
         planned.append(scaled_out_writes(by_load=True))
@@ -178,7 +184,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     run = item.config.stash.get(RUN, None)
     if run is None:
         return (yield)
-    if (lane := item.config.stash.get(LANE, None)) is not None and strikes_alone(item):
+    if (lane := item.config.stash.get(LANE, None)) is not None and runs_alone(item):
         lane.wait()
     state = run.scenario(item.nodeid)
     run.say(f"{state.name}: begins ({run.position(item.nodeid)})")

@@ -2,7 +2,7 @@
 
     pytest_collection_modifyitems → `split`: which scenarios are whose
     fixture `cluster`             → `second_lane`: the process starts when the cluster is ready, and ends before it goes
-    before an experiment that strikes at the whole cluster → `Lane.wait`
+    before what must run alone    → `Lane.wait`
     at the end                    → `Run.adopt`: its verdict becomes part of the run's
 
 Two lanes are worth it only where both have something to do; else all scenarios run here, one after the other.
@@ -28,11 +28,12 @@ from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.plugin.run import PARTS_VARIABLE, Run
 from chroma_qualify.report.write import read_verdict
 
-MARK = "beside"  # `pytestmark = pytest.mark.beside` at the head of a file of scenarios
+BESIDE = "beside"  # `pytestmark = pytest.mark.beside` at the head of a file of scenarios
+ALONE = "alone"
 LOG = Path("logs") / "beside.txt"
 PLACE = "beside"  # directory of the lane below the run's
 _PATIENCE = 2400.0  # s; for all of it, from its start
-_QUICK, _ORDERLY = 3.0, 30.0  # s to end in after SIGTERM: with the cluster about to go, and with one that stays
+_QUICK, _ORDERLY = 2.0, 30.0  # s to end in after SIGTERM: with the cluster about to go, and with one that stays
 _TAIL = 30  # lines of its output in a finding
 _PROGRESS = re.compile(r"\[ *\d+\.\d s\] (.*)")
 _ABORTED = {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
@@ -58,7 +59,7 @@ class Lane:
         self._tail: collections.deque[str] = collections.deque(maxlen=_TAIL)
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
-        self._begin = 0.0
+        self._begin = self._end = 0.0
         self._over = False
         # Past pytest's capturing, which a second thread must not switch off and on.
         self._terminal = _real_stdout()
@@ -143,6 +144,7 @@ class Lane:
                 self._tail.append(line.rstrip())
                 if progress := _PROGRESS.match(line):
                     self._show(self._run.stamped(f"{PLACE}: {progress[1]}"))
+        self._end = time.monotonic()
 
     def _show(self, line: str) -> None:
         if self._terminal is not None:
@@ -160,7 +162,7 @@ class Lane:
         self._reader.join(timeout=10)
         if process.stdin is not None:
             process.stdin.close()
-        seconds = time.monotonic() - self._begin
+        seconds = (self._end or time.monotonic()) - self._begin
         try:
             result = read_verdict(self.directory)
         except (OSError, ValueError) as error:
@@ -187,29 +189,31 @@ def split(items: list[pytest.Item], config: pytest.Config, run: Run) -> None:
         items[:] = beside
         return
     here = [item for item in items if not may_run_beside(item)]
-    # What strikes at the whole cluster waits for the lane, so something else must start it.
-    starts = any("cluster" in getattr(item, "fixturenames", ()) and not strikes_alone(item) for item in here)
+    # What runs alone waits for the lane, so something else must start it.
+    starts = any("cluster" in getattr(item, "fixturenames", ()) and not runs_alone(item) for item in here)
     if beside and starts and not run.options.one_lane:
         config.stash[LANE] = Lane(run, [item.nodeid for item in beside], config)
         items[:] = here
 
 
 def in_order(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """What strikes at the whole cluster comes last, just behind the rest of its file, whose deployments it shares."""
-    items = list(items)
-    late = {item.nodeid.partition("::")[0] for item in items if strikes_alone(item)}
-    return sorted(items, key=lambda item: (item.nodeid.partition("::")[0] in late, strikes_alone(item)))
+    """What nothing may run beside comes last, and of that the experiments, for they strike at the whole cluster."""
+    return sorted(items, key=lambda item: (runs_alone(item), runs_alone(item) and _experiment(item) is not None))
 
 
 def may_run_beside(item: pytest.Item) -> bool:
     """Is it marked so?"""
-    return item.get_closest_marker(MARK) is not None
+    return item.get_closest_marker(BESIDE) is not None
 
 
-def strikes_alone(item: pytest.Item) -> bool:
-    """Is it an experiment that nothing may run beside?"""
+def runs_alone(item: pytest.Item) -> bool:
+    """Is it marked so, or an experiment that strikes at more than its own namespace?"""
+    return item.get_closest_marker(ALONE) is not None or bool(getattr(_experiment(item), "alone", False))
+
+
+def _experiment(item: pytest.Item) -> object:
     spec = getattr(item, "callspec", None)
-    return spec is not None and getattr(spec.params.get("experiment"), "alone", False)
+    return None if spec is None else spec.params.get("experiment")
 
 
 @contextlib.contextmanager

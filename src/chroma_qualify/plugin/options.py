@@ -18,7 +18,7 @@ from chroma_qualify.cluster.lease import cluster_dir, read_leases
 from chroma_qualify.errors import UsageError
 
 IMAGE_MODES = ("auto", "registry", "packages")
-ONE_LANE_VARIABLE = "ONE_LANE"
+_ONE_LANE = "ONE_LANE"  # in the environment, as for scripts/qualify
 _KIND_PLUGIN = "pytest-kind"
 _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 
@@ -40,6 +40,7 @@ class Options:
         beside_of: id of the run whose second lane this is, see `lane`; "" for a run of its own.
         power_losses: how often the volume's power is cut.
         repeat: how often the scenarios are done that can be repeated on one cluster.
+        baseline: directory of the manifests in use, from which the candidate is promoted; None: see `promotions`.
     """
 
     manifests: Path | None
@@ -58,12 +59,14 @@ class Options:
     use_cluster: str | None = None
     one_lane: bool = False
     beside_of: str = ""
+    baseline: Path | None = None
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Register our options, and pytest-kind's where it does not do so itself."""
     group = parser.getgroup("chroma-qualify")
     group.addoption("--manifests", metavar="DIR", help="The candidate; every scenario uses it (default: its topology)")
+    group.addoption("--baseline", metavar="DIR", help="The manifests in use, from which --manifests is promoted")
     group.addoption("--run-dir", metavar="DIR", help="Where this run is written (default: a new one under runs/)")
     group.addoption("--seed", metavar="N", help="Reproduces the data of a run (default: random, printed)")
     group.addoption("--nodes", metavar="N", default="1", help="Nodes of the cluster (default: 1, the control plane)")
@@ -101,6 +104,9 @@ def parse_options(config: pytest.Config) -> Options:
     """
     _refuse_what_would_be_ignored(config)
     manifests = _existing(config.getoption("manifests"), "--manifests", config.invocation_params.dir, directory=True)
+    baseline = _existing(config.getoption("baseline"), "--baseline", config.invocation_params.dir, directory=True)
+    if baseline and not manifests:
+        raise UsageError("--baseline needs --manifests", remedy="name the candidate that is to be promoted")
     run_dir = config.getoption("run_dir")
     if run_dir and (path := config.invocation_params.dir / run_dir).exists() and not _is_empty(path):
         raise UsageError(f"--run-dir {run_dir} is not empty", remedy="name a new directory; a run is never overwritten")
@@ -129,8 +135,9 @@ def parse_options(config: pytest.Config) -> Options:
         power_losses=_number(config.getoption("power_losses"), "--power-losses", least=1, most=100),
         repeat=_number(config.getoption("repeat"), "--repeat", least=1, most=100),
         use_cluster=_usable(config.getoption("use_cluster"), config, name),
-        one_lane=bool(config.getoption("one_lane")) or os.environ.get(ONE_LANE_VARIABLE, "0") not in {"", "0"},
+        one_lane=bool(config.getoption("one_lane")) or os.environ.get(_ONE_LANE, "0") not in {"", "0"},
         beside_of=str(config.getoption("beside_of")),
+        baseline=baseline,
     )
 
 

@@ -132,6 +132,7 @@ class Run:
                 "images": options.images,
                 "nodes": options.nodes,
                 "keep": options.keep,
+                "baseline": str(options.baseline or ""),
                 "lanes": 2 if beside else 1,
                 "k8s_version": options.k8s_version or "default",
                 "chroma_version": options.chroma_version or "as the manifests say",
@@ -170,7 +171,8 @@ class Run:
 
     def position(self, node_id: str) -> str:
         """`3 of 20`, of its lane."""
-        mine = [each for each in self._states if (each in self._beside) == (node_id in self._beside)]
+        alike = node_id in self._beside
+        mine = [each for each in self._states if each != LINT and (each in self._beside) == alike]
         return f"{mine.index(node_id) + 1} of {len(mine)}"
 
     def failed(self, node_id: str) -> bool:

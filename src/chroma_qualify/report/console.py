@@ -18,14 +18,14 @@ from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.report.verdict import Measure, Outcome, RunResult, Verdict
 
 _STYLE = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow", "infra": "bold magenta", "not-run": "dim",
-          "accepted": "bold cyan"}  # fmt: skip
+          "accepted": "bold cyan", "note": "bold cyan"}  # fmt: skip
 _MEANING = {
     Verdict.PASS: "nothing that was tried speaks against promoting these manifests",
     Verdict.FAIL: "do not promote these manifests",
     Verdict.UNKNOWN: "the question could not be answered; nothing is proven",
     Verdict.INFRA: "the cluster or the machine failed, not the candidate",
 }
-_ORDER = (Severity.FAIL, Severity.INFRA, Severity.UNKNOWN, Severity.ACCEPTED)
+_ORDER = (Severity.FAIL, Severity.INFRA, Severity.UNKNOWN, Severity.ACCEPTED, Severity.NOTE)
 
 
 def print_summary(result: RunResult, run_dir: Path, file: TextIO, *, width: int | None = None) -> None:

@@ -1,8 +1,8 @@
 """junit.xml for CI systems, from the verdict (not from pytest, which knows no `unknown` and no `infra`).
 
 A finding `fail` is a failure; `infra` and `unknown` are errors, as neither says anything against the candidate; a
-scenario that did not run is skipped, with its reason; an accepted risk is told in the scenario's output. Called by the
-plugin.
+scenario that did not run is skipped, with its reason; an accepted risk and a note are told in the scenario's output.
+Called by the plugin.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.report.console import sentence
 from chroma_qualify.report.verdict import Outcome, RunResult
 
+_TOLD = {Severity.ACCEPTED, Severity.NOTE}  # they fail nothing
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -32,14 +33,14 @@ def write_junit(result: RunResult, directory: Path) -> Path:
             continue
         tag = "failure" if scenario.outcome is Outcome.FAIL else "error"
         of_it = [finding for finding in result.findings if finding.scenario == scenario.name]
-        found = [finding for finding in of_it if finding.severity is not Severity.ACCEPTED]
-        if accepted := [finding for finding in of_it if finding.severity is Severity.ACCEPTED]:
-            ET.SubElement(case, "system-out").text = _clean("\n\n".join(map(sentence, accepted)))
+        found = [finding for finding in of_it if finding.severity not in _TOLD]
+        if told := [finding for finding in of_it if finding.severity in _TOLD]:
+            ET.SubElement(case, "system-out").text = _clean("\n\n".join(map(sentence, told)))
         if found:
             counts["failures" if tag == "failure" else "errors"] += 1
             _tell(case, tag, found)
     named = {scenario.name for scenario in result.scenarios}
-    loose = [f for f in result.findings if f.scenario not in named and f.severity is not Severity.ACCEPTED]
+    loose = [f for f in result.findings if f.scenario not in named and f.severity not in _TOLD]
     if loose:
         counts["tests"] += 1
         counts["errors"] += 1

@@ -19,6 +19,7 @@ import chromadb.errors
 import httpx
 import numpy as np
 
+from chroma_qualify.deployment.access import OPEN, Credentials
 from chroma_qualify.errors import UsageError
 from chroma_qualify.workload.records import DIMENSION, VALUE_KEY, Matrix, Record, batches, vectors
 
@@ -67,12 +68,21 @@ class IndexRead:
     errors: tuple[str, ...]
 
 
-def connect(host: str, port: int, *, tenant: str = TENANT, database: str = DATABASE, timeout: float = 60) -> Any:  # noqa: ANN401
+def connect(
+    host: str,
+    port: int,
+    *,
+    credentials: Credentials = OPEN,
+    tenant: str = TENANT,
+    database: str = DATABASE,
+    timeout: float = 60,
+) -> Any:  # noqa: ANN401
     """A client of a running server.
 
     Args:
         host: where the server listens.
         port: its port.
+        credentials: of the deployment; a token goes by chromadb's own provider, an authority by its own setting.
         tenant: an existing tenant.
         database: an existing database of that tenant.
         timeout: seconds for each of connect, send, receive; chromadb's own client waits for ever.
@@ -80,14 +90,22 @@ def connect(host: str, port: int, *, tenant: str = TENANT, database: str = DATAB
     Raises:
         ValueError: by chromadb, when nothing answers or the tenant does not exist.
     """
-    client = chromadb.HttpClient(host=host, port=port, settings=_settings(), tenant=tenant, database=database)
+    client = chromadb.HttpClient(
+        host=host,
+        port=port,
+        ssl=credentials.ca is not None,
+        settings=_settings(credentials),
+        tenant=tenant,
+        database=database,
+    )
     client._server._session.timeout = httpx.Timeout(timeout)  # noqa: SLF001 (chromadb has no other way)
     return client
 
 
-def create_database(host: str, port: int, tenant: str, database: str) -> None:
+def create_database(host: str, port: int, tenant: str, database: str, *, credentials: Credentials = OPEN) -> None:
     """Create a tenant and a database in it; what exists already stays."""
-    settings = _settings()
+    settings = _settings(credentials)
+    settings.chroma_server_ssl_enabled = credentials.ca is not None
     settings.chroma_api_impl = "chromadb.api.fastapi.FastAPI"
     settings.chroma_server_host = host
     settings.chroma_server_http_port = port
@@ -246,5 +264,11 @@ def _ask(collection: Any, ids: list[str]) -> tuple[dict[str, Any] | None, str]: 
     return None, error
 
 
-def _settings() -> chromadb.config.Settings:
-    return chromadb.config.Settings(anonymized_telemetry=False)
+def _settings(credentials: Credentials) -> chromadb.config.Settings:
+    settings: dict[str, Any] = {"anonymized_telemetry": False}
+    if credentials.token:
+        settings["chroma_client_auth_provider"] = "chromadb.auth.token_authn.TokenAuthClientProvider"
+        settings["chroma_client_auth_credentials"] = credentials.token
+    if credentials.ca_file:
+        settings["chroma_server_ssl_verify"] = credentials.ca_file
+    return chromadb.config.Settings(**settings)

@@ -84,9 +84,23 @@ class Traffic:
     """Workloads on their way. Made by one thread, which also sets the phases."""
 
     def __init__(
-        self, recorder: Recorder, connect: Connect, workloads: Sequence[Workload], seed: int, clock: Clock
+        self,
+        recorder: Recorder,
+        connect: Connect,
+        workloads: Sequence[Workload],
+        seed: int,
+        clock: Clock,
+        connect_patiently: Connect | None = None,
     ) -> None:
         """Plan only; nothing is sent before `with`.
+
+        Args:
+            recorder: of the run.
+            connect: for each lane.
+            workloads: what to send.
+            seed: the run's.
+            clock: the run's.
+            connect_patiently: for what comes before the traffic; None: `connect`.
 
         Raises:
             UsageError: two workloads share lanes, and so values.
@@ -99,6 +113,7 @@ class Traffic:
             taken |= lanes
         self._recorder = recorder
         self._connect = connect
+        self._connect_patiently = connect_patiently or connect
         self._workloads = tuple(workloads)
         self._seed = seed
         self._clock = clock
@@ -115,7 +130,7 @@ class Traffic:
         """Make the collections, load what is to be loaded, start the lanes."""
         lanes: list[tuple[Workload, int, Session]] = []
         for workload in self._workloads:
-            client = self._connect()
+            client = self._connect_patiently()
             chroma_client.create_collection(client, workload.collection, sync_threshold=workload.sync_threshold)
             self._load(workload, Session(self._recorder, client, workload.collection))
             lanes += [

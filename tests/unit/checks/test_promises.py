@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chroma_qualify.checks.plan import read_faults, read_plan
-from chroma_qualify.checks.promises import STRICTEST, Setting, Stress, from_json, refuse_unknown_faults
+from chroma_qualify.checks.promises import FILE, STRICTEST, Setting, Stress, from_json, refuse_unknown_faults
 from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.errors import UsageError
 
@@ -54,6 +54,43 @@ def test_the_shipped_topology_says_what_it_accepts():
     assert from_json(promises.as_json()) == promises
     assert {risk.fault for risk in promises.risks} >= {"power-loss", "process-kill", "volume-full"}
     assert all(risk.upstream and risk.mitigation for risk in promises.risks)
+
+
+def test_a_topology_based_on_another_changes_what_it_says_itself(tmp_path):
+    base, own = tmp_path / "base", tmp_path / "own"
+    for directory in (base, own):
+        directory.mkdir()
+    (base / FILE).write_text(yaml.safe_dump(GOOD))
+    (own / FILE).write_text("based_on: ../base\n")
+    assert load_promises(own) == load_promises(base)
+    (own / FILE).write_text("{based_on: ../base, accepted_risks: [], unavailable_seconds: {default: 5}}")
+    assert load_promises(own) == from_json(
+        GOOD | {"accepted_risks": [], "unavailable_seconds": {"default": 5, "node-restart": 90}}
+    )
+    (tmp_path / FILE).write_text("based_on: own")
+    assert load_promises(tmp_path) == load_promises(own)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("based_on: .", "is based on itself"),
+        ("based_on: ../nowhere", "nowhere/qualification.yaml cannot be read: No such file"),
+        ("based_on: [..]", "based_on must be a directory"),
+        ("{based_on: ../base, stale: 1}", "has the unknown field 'stale'"),
+    ],
+)
+def test_what_is_based_on_nothing_is_said(tmp_path, text, words):
+    for name, content in (("base", yaml.safe_dump(GOOD)), ("own", text)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FILE).write_text(content)
+    with pytest.raises(UsageError, match=words):
+        load_promises(tmp_path / "own")
+
+
+def test_every_environment_promises_what_the_single_writer_does():
+    environments = ("dev", "staging", "production")
+    assert [load_promises(SHIPPED.parent / name) for name in environments] == [load_promises(SHIPPED)] * 3
 
 
 def changed(path, value):

@@ -1,5 +1,6 @@
 """Experiments judged: floors, proofs, outages, and what a finding means in the light of what is promised."""
 
+import dataclasses
 import datetime
 
 import pytest
@@ -211,6 +212,39 @@ def test_writes_that_never_come_back_fail():
     judgement = run.judge(accepting(RISK))
     assert rules(judgement, Severity.ACCEPTED) == ["write-failed"]
     assert combine(judgement.findings) is Verdict.PASS
+
+
+def hangs_again(run, *, reads=0, floor=8):
+    """Of the writes after the fault one is acknowledged, and three hang; as do so many reads."""
+    collections = tuple(
+        dataclasses.replace(each, floors=FLOORS | {Phase.AFTER: floor}) for each in run.experiment.collections
+    )
+    run.experiment = dataclasses.replace(run.experiment, collections=collections[:1])
+    run.add("e.default", "before", a=1).add("e.default", "during", b=2).add("e.default", "after", c=3)
+    for number in range(3):
+        run.add("e.default", "after", "info", **{f"d{number}": 10 + number})
+    for _ in range(reads):
+        run.on("e.default", "get", "after", "info", {"error": "ReadTimeout: timed out"})
+    return run.final("e.default", a=1, b=2, c=3)
+
+
+def test_writes_that_hang_again_after_one_was_acknowledged_fail():
+    risk = RISK | {"fault": "volume-full"}
+    del risk["sync_threshold"], risk["mitigated_by"]
+    judgement = hangs_again(Run("volume-full", Stress.VOLUME_FULL), reads=1).judge(accepting(risk))
+    assert rules(judgement, Severity.ACCEPTED) == ["write-failed"]
+    assert combine(judgement.findings) is Verdict.PASS
+    (finding,) = hangs_again(Run("volume-full", Stress.VOLUME_FULL), reads=1).judge().findings
+    assert (finding.rule, finding.severity) == ("write-failed", Severity.FAIL)
+    assert "hardly a write was acknowledged after volume-full was over: 3 of 4 failed" in finding.message
+
+
+def test_few_errors_and_little_traffic_are_undecided():
+    assert rules(hangs_again(Run()).judge()) == ["too-little-traffic"]
+
+
+def test_errors_beside_enough_traffic_are_no_matter():
+    assert rules(hangs_again(Run(), reads=5, floor=1).judge()) == []
 
 
 def test_a_server_that_fails_every_final_read_is_not_undecided():

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from chroma_qualify.cluster.evidence import collect_nodes
-from chroma_qualify.cluster.kind import ClusterConfig, kind_config
+from chroma_qualify.cluster.kind import ClusterConfig, kind_config, write_patches
 
 
 def patches(text: str) -> dict[str, dict]:
@@ -57,3 +57,15 @@ def test_collecting_never_raises_and_ends(tmp_path, monkeypatch, script):
     (tmp_path / "file").touch()
     collect_nodes("cq-x", tmp_path / "file")
     assert time.monotonic() - begin < 3
+
+
+def test_the_control_plane_leaves_room_for_pods(tmp_path):
+    place = write_patches(tmp_path / "patches")
+    config = kind_config(ClusterConfig(workers=1), cgroup=2, patches=place)
+    first, second = yaml.safe_load(config)["nodes"]
+    (mount,) = first["extraMounts"]
+    assert mount["hostPath"] == str(place)
+    assert patches(config)["InitConfiguration"]["patches"]["directory"] == mount["containerPath"]
+    assert "extraMounts" not in second
+    patch = yaml.safe_load((place / "kube-scheduler+strategic.yaml").read_text())
+    assert patch["spec"]["containers"][0]["name"] == "kube-scheduler"

@@ -275,6 +275,19 @@ def test_a_late_failure_names_the_scheduler():
     assert "node affinity" in failure.message
 
 
+def test_a_class_whose_driver_is_not_there_is_named():
+    said = "Waiting for a volume to be created either by the external provisioner 'ebs.csi.aws.com' or manually"
+    waits = event("ExternalProvisioning", said, about="c1", kind="PersistentVolumeClaim")
+    seen = state(waits, event("FailedScheduling", "0/1 nodes"), pods=[pod()], claims={"c1": claim("chromadb-ebs")})
+    assert certain_failure(seen) is None  # a provisioner may be slow
+    failure = late_failure(seen, 120)
+    assert isinstance(failure, CandidateError)
+    assert failure.rule == "pvc-pending"
+    assert "PVC chromadb-pvc stays Pending" in failure.message
+    assert "StorageClass chromadb-ebs" in failure.message
+    assert "ebs.csi.aws.com" in failure.evidence
+
+
 def test_no_room_is_the_clusters_failure():
     failure = late_failure(
         state(event("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu."), pods=[pod()]), 9

@@ -521,6 +521,12 @@ def test_every_rule_speaks_its_own_name():
     spoilt = [
         workload(
             spec={"strategy": None},
+            pod={
+                "initContainers": [
+                    {"name": "guard-image", "image": "chromadb/chroma:1.0.20"},
+                    {"name": "guard", "image": "tools:dev", "args": ["guard"]},
+                ]
+            },
             containers=[
                 container(
                     env=[{"name": PROVIDER, "value": "x"}],
@@ -533,6 +539,11 @@ def test_every_rule_speaks_its_own_name():
         hpa(),
         service(),
         monitor(port="web"),
+        {
+            "kind": "PodDisruptionBudget",
+            "metadata": meta("b"),
+            "spec": {"minAvailable": 1, "selector": {"matchLabels": {"tier": "db"}}},
+        },
     ]
     astray = merge(
         service(), {"spec": {"selector": {"tier": "web"}}}

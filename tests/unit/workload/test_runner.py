@@ -158,10 +158,10 @@ def test_a_stalled_server_makes_writes_info_and_too_little_traffic_is_seen(tmp_p
     clock = run_clock()
     workload = Workload(Kind.BULK, rate=20, lanes=2, floor=0.9)
     with Recorder(tmp_path / "h", clock) as recorder:
-        with Traffic(recorder, lambda: local_server.client(timeout=0.6), [workload], 5, clock) as traffic:
+        with Traffic(recorder, lambda: local_server.client(timeout=2.0), [workload], 5, clock) as traffic:
             run_until(traffic, recorder, Phase.BEFORE, 8, [workload])
             local_server.process.send_signal(signal.SIGSTOP)
-            run_for(traffic, 1.5)
+            run_for(traffic, 3.5)
         local_server.process.send_signal(signal.SIGCONT)
         (before,) = traffic.report()
         # What was cut off may still be on its way into the store; then it is quiet.

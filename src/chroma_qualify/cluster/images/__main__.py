@@ -7,6 +7,7 @@ import errno
 import sys
 import time
 
+from chroma_qualify.cluster.images.clients import ensure_clients
 from chroma_qualify.cluster.images.ensure import Source, ensure_images, find_kubectl
 from chroma_qualify.cluster.images.store import cache_dir
 from chroma_qualify.errors import QualifyError, UsageError
@@ -30,6 +31,7 @@ def main() -> int:
             print(find_kubectl(lambda text: print(f"setup: {text}", file=sys.stderr)))
             return 0
         ensure_images(options.mode, options.k8s_version, options.chroma_version, say)
+        ensure_clients(say)
     except QualifyError as error:
         print(f"images: {error.message}" + (f"; {error.remedy}" if error.remedy else ""), file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 4

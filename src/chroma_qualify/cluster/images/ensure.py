@@ -44,7 +44,8 @@ class ImageSet:
         addons: directory of the add-ons' manifests.
         kind: the kind program.
         kubectl: the kubectl program.
-        older: an image of an earlier Chroma in the engine, to upgrade from; loaded by who needs it.
+        older: images of earlier Chromas in the engine, to upgrade from, oldest first; loaded by who needs them.
+        scanner: the program kube-score, which judges manifests.
     """
 
     source: Source
@@ -53,10 +54,12 @@ class ImageSet:
     addons: Path
     kind: Path
     kubectl: Path
-    older: str
+    older: tuple[str, ...]
+    scanner: Path
 
 
-OLDER_CHROMA = "1.4.1"  # the last one before the newest migrations of the database (17 to 18)
+# The last ones before migrations of the database: from 16 to 17, and from 17 to 18.
+OLDER_CHROMAS = ("1.0.20", "1.4.1")
 
 
 def ensure_images(source: Source, kubernetes: str | None, chroma: str | None, say: Say) -> ImageSet:
@@ -88,9 +91,11 @@ def ensure_images(source: Source, kubernetes: str | None, chroma: str | None, sa
             packages.build_node(catalog, say)
             if wanted.load:
                 packages.build_chroma(catalog, say)
-            if not image_id(wanted.older):
-                packages.build_chroma(load_catalog(chroma=OLDER_CHROMA), say)
-        build_programs(catalog.go["kind"], say)
+            for version, reference in zip(OLDER_CHROMAS, wanted.older, strict=True):
+                if not image_id(reference):
+                    packages.build_chroma(load_catalog(chroma=version), say)
+        for name in ("kind", "kube-score"):
+            build_programs(catalog.go[name], say)
         # kubectl renders them; where the rest of Kubernetes comes in a node image, do not compile it for that.
         alone = {"kubernetes": catalog.go["kubectl"]} if source is Source.REGISTRY else {}
         render_addons(dataclasses.replace(catalog, go=catalog.go | alone), say)
@@ -118,9 +123,9 @@ def find_images(source: Source, kubernetes: str | None, chroma: str | None) -> I
     return wanted
 
 
-def older_chroma() -> str:
-    """The reference of the earlier Chroma that upgrades start from."""
-    return load_catalog(chroma=OLDER_CHROMA).chroma_reference
+def older_chromas() -> tuple[str, ...]:
+    """The references of the earlier Chromas that upgrades start from, oldest first."""
+    return tuple(load_catalog(chroma=version).chroma_reference for version in OLDER_CHROMAS)
 
 
 def find_kubectl(say: Say) -> Path:
@@ -169,16 +174,17 @@ def _registry_answers(kubernetes: str | None, say: Say) -> bool:
 
 def _image_set(source: Source, catalog: Catalog, kubernetes: str | None) -> ImageSet:
     kind = program_dir(catalog.go["kind"]) / "kind"
+    scanner = program_dir(catalog.go["kube-score"]) / "kube-score"
     if source is Source.REGISTRY:
         kubectl = program_dir(catalog.go["kubectl"]) / "kubectl"
         load = (*registry_images(catalog), packages.LOADER, packages.TOOLS)
-        return ImageSet(
-            source, _node_image(catalog, kubernetes), load, addon_dir(catalog), kind, kubectl, older_chroma()
-        )
+        node = _node_image(catalog, kubernetes)
+        return ImageSet(source, node, load, addon_dir(catalog), kind, kubectl, older_chromas(), scanner)
     kubectl = program_dir(catalog.go["kubernetes"]) / "kubectl"
     # The node image holds the default Chroma; another one is loaded beside it.
     load = () if catalog.chroma == load_catalog().chroma else (catalog.chroma_reference,)
-    return ImageSet(source, packages.node_reference(catalog), load, addon_dir(catalog), kind, kubectl, older_chroma())
+    node = packages.node_reference(catalog)
+    return ImageSet(source, node, load, addon_dir(catalog), kind, kubectl, older_chromas(), scanner)
 
 
 def _node_image(catalog: Catalog, kubernetes: str | None) -> str:
@@ -207,7 +213,7 @@ def _fetch(wanted: ImageSet, catalog: Catalog, say: Say) -> None:
     build_programs(catalog.go["kubectl"], say)
     if not image_id(wanted.node):
         _pull(wanted.node, say)
-    for reference in (*registry_images(catalog), wanted.older, catalog.python):
+    for reference in (*registry_images(catalog), *wanted.older, catalog.python):
         if _is_pulled(reference):
             continue
         pulled = pulled_as(reference)
@@ -257,12 +263,12 @@ def _mark(reference: str, catalog: Catalog) -> str:
 
 
 def _missing(wanted: ImageSet, catalog: Catalog) -> list[str]:
-    missing = [str(path) for path in (wanted.kind, wanted.kubectl, wanted.addons) if not path.exists()]
+    missing = [str(path) for path in (wanted.kind, wanted.kubectl, wanted.scanner, wanted.addons) if not path.exists()]
     if not image_id(wanted.node):
         missing.append(wanted.node)
     if wanted.source is not Source.REGISTRY:
-        return missing + [reference for reference in (*wanted.load, wanted.older) if not image_id(reference)]
-    missing += [reference for reference in (*registry_images(catalog), wanted.older) if not _is_pulled(reference)]
+        return missing + [reference for reference in (*wanted.load, *wanted.older) if not image_id(reference)]
+    missing += [reference for reference in (*registry_images(catalog), *wanted.older) if not _is_pulled(reference)]
     for reference in (packages.LOADER, packages.TOOLS):
         ours = image_id(reference)
         if ours is None or image_id(_mark(reference, catalog)) != ours:

@@ -1,0 +1,369 @@
+"""Monitoring on the real thing: targets are up, each alert fires by a real fault and resolves, each query has data.
+
+One Chroma with the component `monitoring`, one Prometheus with its operator, both in a hurry (see observe.hurry): the
+same expressions and thresholds, quicker. The faults of the first alert scenario strike at the same time, as they do
+not depend on each other.
+"""
+
+import contextlib
+import json
+import re
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import kubernetes.client
+import pytest
+import yaml
+
+from chroma_qualify.cluster.images.catalog import load_catalog
+from chroma_qualify.cluster.images.golang import program_dir
+from chroma_qualify.cluster.wait import WaitTimeoutError, poll_for, wait_for
+from chroma_qualify.deployment.apply import apply, wait_ready
+from chroma_qualify.deployment.forward import open_forward
+from chroma_qualify.deployment.objects import Candidate, of_kind
+from chroma_qualify.deployment.render import in_namespace, load_candidate
+from chroma_qualify.deployment.volume import drop_volume, provide_volume
+from chroma_qualify.faults import by_name
+from chroma_qualify.faults.base import ready_again, the_server
+from chroma_qualify.faults.pressure import index_broken, memory_held, volume_filled
+from chroma_qualify.load import inside, probes
+from chroma_qualify.observe.hurry import hurried
+from chroma_qualify.observe.stack import monitoring_stack
+from chroma_qualify.workload import client
+from chroma_qualify.workload.records import Values, make_records, vectors
+
+pytestmark = pytest.mark.beside
+
+ROOT = Path(__file__).parents[2]
+SEEDS_MONITOR = ROOT / "tests" / "gauntlet" / "seed" / "servicemonitor.yaml"
+VOLUME = 256  # MiB
+LIMIT = 512 * 1024 * 1024  # bytes, as tests/overlays/monitoring says
+WITHIN = 240.0  # s, for whatever is waited for: an alert takes 6 to 80 s, the kubelet measures volumes once a minute
+MONITORS = {
+    ("chromadb", "chromadb-collector"),
+    ("chromadb", "chromadb-canary"),
+    ("chromadb-heartbeat", "chromadb-blackbox"),
+}
+AT_ONCE = {
+    "ChromaRestarting",
+    "ChromaMemoryNearLimit",
+    "ChromaVolumeNearFull",
+    "ChromaAutoscalerAtMaximum",
+    "ChromaQueriesSlow",
+    "ChromaErrors",
+    "ChromaCanaryFailing",
+}
+ALERTS = AT_ONCE | {"ChromaDown", "ChromaMonitoringBlind"}
+
+
+@pytest.fixture(scope="module")
+def prometheus(run, cluster):
+    if run.options.manifests:
+        pytest.skip("it tries the component `monitoring` on a topology of its own, not the candidate")
+    run.say("monitoring: Prometheus and its operator come up")
+    with monitoring_stack(cluster, ROOT / "manifests" / "platform" / "prometheus", keep=run.options.keep) as answers:
+        yield answers
+
+
+@pytest.fixture(scope="module")
+def place(run, cluster, prometheus, module_namespace):
+    """The deployment and its volume."""
+    candidate = in_namespace(load_candidate(ROOT / "tests/overlays/monitoring", cluster.kubectl), module_namespace)
+    quick = Candidate.from_objects(hurried(candidate.objects), candidate.directory, kubectl=candidate.kubectl)
+    volume = provide_volume(cluster, quick, module_namespace, VOLUME, measured=True)
+    try:
+        deployed = apply(cluster, quick, module_namespace)
+        run.say(f"{module_namespace}: ready after {wait_ready(deployed):.1f} s")
+        yield deployed, volume
+    finally:
+        drop_volume(volume)
+
+
+@pytest.fixture(scope="module")
+def deployed(place, prometheus):
+    """Chroma, watched: every target is up, and every step of the canary went well."""
+    deployed = place[0]
+    prometheus.wait_targets(
+        deployed.namespace,
+        lambda targets: {(one.monitor, one.service) for one in targets if one.health == "up"} >= MONITORS,
+        what="the ServiceMonitors' targets to be up",
+        timeout=WITHIN,
+    )
+    prometheus.wait_data(of(deployed, "min(chromadb_canary_success{%s}) == 1"), timeout=WITHIN)
+    prometheus.wait_data(of(deployed, 'chromadb_request_calls_total{http_route=~".*/query",%s}'), timeout=WITHIN)
+    return deployed
+
+
+def of(deployed, expression):
+    """The expression with the deployment's namespace in place of %s."""
+    return expression.replace("%s", f'namespace="{deployed.namespace}"')
+
+
+def test_every_target_is_up(deployed, prometheus, report):
+    """And in a good state nothing is even pending: the control of all that follows."""
+    up = prometheus.query(of(deployed, "up{%s}"))
+    assert {sample.value for sample in up} == {1.0}, up
+    assert len(up) == len(MONITORS)
+    prometheus.wait_alerts(deployed.namespace, ALERTS, firing=False, timeout=WITHIN)
+    report.measure("targets up", len(up))
+
+
+def test_the_seeds_service_monitor_is_down_for_ever(deployed, prometheus, report):
+    """What the seed pointed Prometheus at, and the same with today's path: neither is a metrics endpoint."""
+    wrong = {}
+    for name, path in {"seed-as-it-was": "/api/v1/heartbeat", "seed-on-v2": "/api/v2/heartbeat"}.items():
+        monitor = yaml.safe_load(SEEDS_MONITOR.read_text())
+        monitor["metadata"] |= {"name": name, "namespace": deployed.namespace}
+        monitor["spec"]["endpoints"][0]["path"] = path
+        wrong[name] = monitor
+    inside.apply(deployed.cluster, hurried(list(wrong.values())))
+    try:
+        targets = prometheus.wait_targets(
+            deployed.namespace,
+            lambda targets: wrong.keys() <= {one.monitor for one in targets if one.health == "down"},
+            what="the seed's ServiceMonitor to be tried",
+            timeout=WITHIN,
+        )
+        errors = {one.monitor: one.error for one in targets if one.monitor in wrong}
+        assert "410 Gone" in errors["seed-as-it-was"], errors
+        assert "application/json" in errors["seed-on-v2"], errors
+        down = prometheus.query(of(deployed, 'up{job="chromadb-service",%s}'))
+        assert [sample.value for sample in down] == [0.0, 0.0], down
+        report.measure("targets that can only be down", len(down))
+    finally:
+        for name in wrong:
+            deployed.cluster.run_kubectl("delete", "servicemonitor", name, "-n", deployed.namespace, "--wait=false")
+
+
+def test_promtool_checks_and_tests_the_rules(deployed, tmp_path, report):
+    promtool = program_dir(load_catalog().go["prometheus"]) / "promtool"
+    if not promtool.exists():
+        pytest.skip("promtool is not there: it is built with Prometheus, where images are built from packages")
+    # As a user applies them, not in a hurry.
+    manifest = yaml.safe_load((ROOT / "manifests/components/monitoring/rules.yaml").read_text())
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(manifest["spec"]))
+    (tmp_path / "cases.yaml").write_text((ROOT / "tests/overlays/monitoring/rules-cases.txt").read_text())
+    for verb, name in (("check", "rules.yaml"), ("test", "cases.yaml")):
+        done = subprocess.run(
+            [promtool, verb, "rules", name], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    report.measure("rules", sum(len(group["rules"]) for group in manifest["spec"]["groups"]))
+
+
+def test_alerts_fire_by_their_faults_and_resolve(place, deployed, prometheus, seed, report):
+    _, volume = place
+    victim = fill(deployed, "victim", Values(seed).take(300))
+    with contextlib.ExitStack() as faults:
+        # A crash leaves a broken index: restart, canary and status 500 are three alerts, and the heartbeat is green.
+        mend = faults.enter_context(contextlib.ExitStack())
+        mend.enter_context(index_broken(volume))
+        ready_again(deployed, by_name("process-kill").inject(deployed))
+        memory = 'container_memory_working_set_bytes{container="chromadb",%s}'
+        used = prometheus.wait_data(of(deployed, memory), timeout=WITHIN)
+        faults.enter_context(memory_held(deployed, int(0.94 * LIMIT - max(sample.value for sample in used))))
+        faults.enter_context(volume_filled(volume, free=8))
+        faults.enter_context(slow_queries(deployed, seed))
+        began = time.monotonic()
+        fired = wait_each(prometheus, deployed, AT_ONCE, began, firing=True)
+        green = prometheus.query(of(deployed, 'max_over_time(probe_success{job="chromadb-blackbox",%s}[20s])'))
+        assert [sample.value for sample in green] == [1.0], "the heartbeat is green all the while"
+        runbooks(prometheus.alerts(deployed.namespace))
+    began = time.monotonic()
+    resolved = wait_each(prometheus, deployed, AT_ONCE, began, firing=False)
+    for name in sorted(AT_ONCE):
+        report.measure(f"{name} fired after", fired[name], "s")
+        report.measure(f"{name} resolved after", resolved[name], "s")
+    with way_to(deployed) as way:
+        assert client.connect(way.host, way.port).get_collection("victim", embedding_function=None).count() == victim
+
+
+def test_down_fires_and_resolves(deployed, prometheus, report):
+    """A server that hangs: it is there, and does not answer."""
+    fault = by_name("process-stop")
+    injected = fault.inject(deployed)
+    try:
+        fault.prove(deployed, injected)
+        began = time.monotonic()
+        prometheus.wait_alerts(deployed.namespace, {"ChromaDown"}, firing=True, timeout=WITHIN)
+        report.measure("ChromaDown fired after", time.monotonic() - began, "s")
+    finally:
+        fault.undo(deployed, injected)
+    fault.prove_undone(deployed, injected)
+    began = time.monotonic()
+    prometheus.wait_alerts(deployed.namespace, {"ChromaDown", "ChromaCanaryFailing"}, firing=False, timeout=WITHIN)
+    report.measure("ChromaDown resolved after", time.monotonic() - began, "s")
+
+
+def test_every_query_of_the_dashboard_has_data(deployed, prometheus, report):
+    board = next(
+        json.loads(item["data"]["chromadb.json"])
+        for item in of_kind(deployed.candidate.objects, "ConfigMap")
+        if (item["metadata"].get("labels") or {}).get("grafana_dashboard") == "1"
+    )
+    queries = {
+        f"{panel['title']} {target['refId']}": target["expr"]
+        for panel in board["panels"]
+        for target in panel.get("targets", ())
+    }
+    assert len(queries) > 20
+    variables = {"$namespace": deployed.namespace, "$__rate_interval": "30s"}
+    empty = {}
+    for name, expression in queries.items():
+        for variable, value in variables.items():
+            expression = expression.replace(variable, value)  # noqa: PLW2901
+        assert "$" not in expression, expression
+        try:
+            prometheus.wait_data(expression, timeout=60)
+        except WaitTimeoutError:
+            empty[name] = expression
+    assert not empty
+    report.measure("queries with data", len(queries))
+
+
+def test_a_collector_that_is_away_is_told_and_disturbs_nobody(deployed, prometheus, seed, report):
+    before = the_server(deployed)
+    scale(deployed, "chromadb-collector", 0)
+    try:
+        prometheus.wait_alerts(deployed.namespace, {"ChromaMonitoringBlind"}, firing=True, timeout=WITHIN)
+        fill(deployed, "unobserved", Values(seed + 1).take(200))
+        with way_to(deployed) as way:
+            there = client.connect(way.host, way.port).get_collection("unobserved", embedding_function=None)
+            began = time.monotonic()
+            for record in make_records("unobserved", Values(seed + 1).take(200))[:100]:
+                assert there.get(ids=[record.id])["ids"] == [record.id]
+            report.measure("read without a collector", (time.monotonic() - began) * 10, "ms")
+    finally:
+        scale(deployed, "chromadb-collector", 1)
+    prometheus.wait_alerts(deployed.namespace, {"ChromaMonitoringBlind"}, firing=False, timeout=WITHIN)
+    # What Chroma tells arrives again by itself.
+    prometheus.wait_data(
+        of(deployed, 'rate(chromadb_request_calls_total{http_route=~".*/query",%s}[30s]) > 0'), timeout=WITHIN
+    )
+    after = the_server(deployed)
+    assert (after.uid, after.restarts) == (before.uid, before.restarts)
+
+
+def test_network_policy_both_ways(deployed, report):
+    cluster, namespace = deployed.cluster, deployed.namespace
+    wanted = [
+        inside.Wanted("stranger", namespace, {"app": "chroma-qualify-stranger"}),
+        inside.Wanted("backend", namespace, {"app": "backend"}),
+        # Answers everybody: what does not reach it is held back at its own end.
+        inside.Wanted("listener", namespace, {"app": "chroma-qualify-listener"}, ports=(4317,)),
+    ]
+    stranger, backend, listener = inside.start(cluster, wanted)
+    chroma = probes.side_door(cluster, namespace, the_server(deployed).pod)
+    pods = cluster.get_json("pods", "-n", namespace)["items"]
+    at = {pod["metadata"]["labels"].get("app"): pod["status"]["podIP"] for pod in pods if pod["status"].get("podIP")}
+    ports = {
+        "otlp": (at["chromadb-collector"], 4317),
+        "metrics": (at["chromadb-collector"], 8889),
+        "canary": (at["chromadb-canary"], 9110),
+        "blackbox": (at["chromadb-blackbox"], 9115),
+        "chroma": (at["chromadb"], 8000),
+        "listener": (listener.ip, 4317),
+    }
+    targets = [probes.Target(name, "tcp", host, port) for name, (host, port) in ports.items()]
+    sources = {"stranger": stranger, "backend": backend, "Chroma": chroma}
+    open_ones = {"stranger": {"listener"}, "backend": {"listener", "chroma"}, "Chroma": {"otlp"}}
+    asked = {
+        # Chroma's own port is its own: nothing between.
+        source: (pod, [one for one in targets if (source, one.name) != ("Chroma", "chroma")])
+        for source, pod in sources.items()
+    }
+
+    def look():
+        return {
+            source: {name for name, result in found.items() if result.open}
+            for source, found in probes.probe_all(asked).items()
+        }
+
+    # Policies are programmed some time after pods start.
+    poll_for("the policies to hold, both ways", look, lambda seen: seen == open_ones, 90)
+    report.measure("right cells", sum(len(found) for _, found in asked.values()))
+    inside.remove([stranger, backend, listener])
+
+
+def way_to(deployed):
+    return open_forward(
+        deployed.cluster, deployed.namespace, deployed.candidate.service, deployed.candidate.service_port
+    )
+
+
+def fill(deployed, name, values):
+    """A collection whose index is on the volume, for its `sync_threshold` is small."""
+    with way_to(deployed) as way:
+        server = client.connect(way.host, way.port)
+        collection = client.create_collection(server, name, sync_threshold=50)
+        return len(client.write(server, collection, make_records(name, values), batch=100))
+
+
+@contextlib.contextmanager
+def slow_queries(deployed, seed):
+    """A server that gets a twentieth of a processor, and a client whose queries need more than that."""
+    fill(deployed, "busy", Values(seed + 2).take(200))
+    done = threading.Event()
+
+    def ask():
+        many = [*vectors(Values(seed + 2).take(200))] * 2
+        with way_to(deployed) as way:
+            while not done.is_set():
+                with contextlib.suppress(Exception):  # a time-out of a server that is starved is what is wanted
+                    there = client.connect(way.host, way.port, timeout=30)
+                    busy = there.get_collection("busy", embedding_function=None)
+                    while not done.is_set():
+                        busy.query(query_embeddings=many, n_results=10)
+
+    asking = threading.Thread(target=ask, name="slow queries", daemon=True)
+    fault = by_name("cpu-starvation")
+    injected = fault.inject(deployed)
+    try:
+        asking.start()
+        fault.prove(deployed, injected)
+        yield
+    finally:
+        done.set()
+        fault.undo(deployed, injected)
+        asking.join(timeout=60)
+        fault.prove_undone(deployed, injected)
+
+
+def wait_each(prometheus, deployed, names, began, *, firing):
+    """Seconds since `began` until each alert fires, or none of its kind is even pending."""
+    seconds = {}
+
+    def look():
+        there = prometheus.alerts(deployed.namespace)
+        now = {alert.name for alert in there if alert.state == "firing" or not firing}
+        for name in names - seconds.keys():
+            if (name in now) == firing:
+                seconds[name] = time.monotonic() - began
+        return sorted(names - seconds.keys())
+
+    verb = "fire" if firing else "resolve"
+    poll_for(f"every alert to {verb} (those that did not yet are listed)", look, lambda left: not left, WITHIN, 0.5)
+    return seconds
+
+
+def runbooks(alerts):
+    """What an alert names is there to be read."""
+    text = (ROOT / "docs" / "monitoring.md").read_text()
+    anchors = {heading.lower() for heading in re.findall(r"^### (\w+)", text, re.MULTILINE)}
+    for alert in alerts:
+        assert alert.annotations["runbook"].partition("#")[2] in anchors, alert
+
+
+def scale(deployed, name, replicas):
+    deployed.cluster.run_kubectl("scale", f"deployment/{name}", f"--replicas={replicas}", "-n", deployed.namespace)
+    with deployed.cluster.api_client() as api:
+        wait_for(
+            f"{name} to have {replicas} replicas",
+            kubernetes.client.AppsV1Api(api).list_namespaced_deployment,
+            lambda found: (found[name].status.available_replicas or 0) == replicas,
+            timeout=WITHIN,
+            namespace=deployed.namespace,
+            field_selector=f"metadata.name={name}",
+        )
