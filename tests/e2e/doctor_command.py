@@ -1,5 +1,6 @@
-"""`chroma-qualify doctor` as a user runs it, for the scenarios about it."""
+"""`chroma-qualify doctor` as a user runs it, and deployments to be made ill, for the scenarios about it."""
 
+import copy
 import dataclasses
 import json
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import tenacity
 
+from chroma_qualify.deployment.objects import Candidate
 from chroma_qualify.errors import InfraError, UndecidedError
 
 DOCTOR = Path(sys.executable).parent / "chroma-qualify"
@@ -54,3 +56,20 @@ def until(what, holds, timeout):
         waiting(holds)
     except tenacity.RetryError as error:
         raise UndecidedError(f"waited {timeout:.0f} s until {what}") from error
+
+
+def changed(candidate, change=lambda *_: None):
+    """The candidate with something done to its objects, by `Kind`."""
+    objects = copy.deepcopy(list(candidate.objects))
+    kinds = {item["kind"]: item for item in objects}
+    chroma_container(kinds)["resources"]["requests"]["cpu"] = "10m"  # several at a time must fit on a small node
+    change(kinds, objects)
+    return Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl)
+
+
+def template(kinds):
+    return kinds["Deployment"]["spec"]["template"]["spec"]
+
+
+def chroma_container(kinds):
+    return template(kinds)["containers"][0]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from doctor_command import doctor, until
+from doctor_command import changed, doctor, until
 
 from chroma_qualify.cluster.wait import WaitTimeoutError
 from chroma_qualify.deployment.apply import apply, scale, wait_ready
+from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.errors import UndecidedError
 from chroma_qualify.faults.out_of_memory import OutOfMemory
 
@@ -29,8 +30,12 @@ def own_topology(run):
 
 
 @pytest.fixture(scope="module")
-def deployed(own_topology, module_deploy):
-    return module_deploy("single-writer")
+def deployed(own_topology, cluster, module_namespace, candidate):
+    """The default topology, with a request that a busy node has room for: it is scaled to zero and must come back."""
+    moved = in_namespace(changed(candidate("single-writer")), module_namespace)
+    deployed = apply(cluster, moved, module_namespace)
+    wait_ready(deployed)
+    return deployed
 
 
 @pytest.fixture
@@ -125,7 +130,8 @@ def account(deployed, cluster, tmp_path):
         cluster.run_kubectl("delete", kind, name, "--ignore-not-found")
 
 
-def test_it_needs_the_rights_of_its_role_and_says_what_it_lacks(account, look):
+def test_it_needs_the_rights_of_its_role_and_says_what_it_lacks(account, deployed, look):
+    wait_ready(deployed)
     token, grant_volumes = account
     nobody = look(token("default"))
     assert (nobody.code, nobody.told) == (4, {})

@@ -11,11 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from doctor_command import doctor, until
+from doctor_command import changed, chroma_container, doctor, template, until
 
 from chroma_qualify.deployment.apply import apply, wait_ready
 from chroma_qualify.deployment.forward import open_forward
-from chroma_qualify.deployment.objects import Candidate
 from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.deployment.volume import drop_volume, provide_volume
 from chroma_qualify.errors import CandidateError
@@ -27,23 +26,6 @@ pytestmark = pytest.mark.beside
 RUNS_WITHIN = 300.0  # s, on a machine that others use as well
 FIGURES_WITHIN = 300.0  # s; the kubelet measures volumes once a minute
 AT_A_TIME = 4
-
-
-def changed(candidate, change=lambda *_: None):
-    """The candidate with something done to its objects, by `Kind`."""
-    objects = copy.deepcopy(list(candidate.objects))
-    kinds = {item["kind"]: item for item in objects}
-    chroma_container(kinds)["resources"]["requests"]["cpu"] = "10m"  # several at a time must fit on a small node
-    change(kinds, objects)
-    return Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl)
-
-
-def template(kinds):
-    return kinds["Deployment"]["spec"]["template"]["spec"]
-
-
-def chroma_container(kinds):
-    return template(kinds)["containers"][0]
 
 
 def no_storage_class(kinds, _):
