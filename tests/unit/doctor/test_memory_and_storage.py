@@ -106,6 +106,11 @@ def test_storage(seen, rule, words, remedy):
     assert remedy in found.remedy
 
 
+def test_a_full_volume_is_shown_with_both_its_proofs():
+    (found,) = report_on(snapshot(logs=[(False, f"{LINE}\nafter it")], volumes=(use(1.0),))).found
+    assert found.evidence.splitlines() == ["0 of 1073741824 bytes are free, 900 of 1000 inodes", LINE]
+
+
 @pytest.mark.parametrize(
     "seen",
     [
