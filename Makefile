@@ -53,6 +53,7 @@ lint: setup
 	.venv/bin/mypy src
 	.venv/bin/mypy images/tools/chroma_tools
 	.venv/bin/mypy scripts/sandbox
+	.venv/bin/mypy scripts/bench-backup
 	.venv/bin/mypy scripts/bench-forward
 	.venv/bin/mypy scripts/bench-checks
 	.venv/bin/mypy scripts/bench-recorder

@@ -8,6 +8,7 @@ scripts/client-table.
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +18,9 @@ from chroma_qualify.cluster.images.ensure import older_chromas
 from chroma_qualify.cluster.kind import load_missing_images
 from chroma_qualify.deployment.apply import apply, wait_ready
 from chroma_qualify.deployment.forward import open_forward
-from chroma_qualify.deployment.render import in_namespace
+from chroma_qualify.deployment.render import in_namespace, load_candidate
 from chroma_qualify.errors import CandidateError, UndecidedError
-from chroma_qualify.plugin.candidates import chroma_image, with_chroma_image, with_objects
+from chroma_qualify.plugin.candidates import chroma_image
 from chroma_qualify.plugin.fixtures import fresh_namespace
 from chroma_qualify.workload.compatibility import try_client
 
@@ -27,24 +28,25 @@ pytestmark = pytest.mark.beside
 
 INCOMPATIBLE = "0.6.3"
 ITS_ERROR = "KeyError: '_type'"
+OLDEST = Path(__file__).parents[1] / "overlays" / "baseline-1.0"
 NEWEST = client_versions()[-1]
 AT_ONCE = 3  # programs; most of their time is Python importing chromadb
 
 
 @pytest.fixture(scope="module")
-def runs(run, cluster, observer, run_dir, module_deploy, candidate, request):
+def runs(run, cluster, observer, run_dir, module_deploy, request):
     """(client, "newest" or "oldest" server) to what it did; all of them at a time, for they mostly import."""
     with ExitStack() as stack:
         older = None
         if not run.options.manifests:
             namespace = stack.enter_context(fresh_namespace(run, cluster, observer, request.node, "clients-oldest"))
-            older = apply_oldest(cluster, candidate("single-writer"), namespace)
+            older = apply_oldest(cluster, namespace)
         newest = module_deploy("single-writer")
         pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
         begun = {(version, "newest"): begin(stack, pool, newest, version) for version in client_versions()}
         if older is not None:
             try:
-                wait_ready(older)
+                wait_ready(older, timeout=240)
             except CandidateError as error:  # it says nothing of the candidate
                 raise UndecidedError(f"the older Chroma did not get ready: {error.message}") from error
             begun[NEWEST, "oldest"] = begin(stack, pool, older, NEWEST)
@@ -54,12 +56,10 @@ def runs(run, cluster, observer, run_dir, module_deploy, candidate, request):
     return found
 
 
-def apply_oldest(cluster, newest, namespace):
-    """The same manifests with the oldest Chroma at hand."""
-    image = older_chromas()[0]
-    load_missing_images(cluster, (image,))
-    moved = in_namespace(newest, namespace)
-    return apply(cluster, with_objects(moved, with_chroma_image(moved.objects, moved.container, image)), namespace)
+def apply_oldest(cluster, namespace):
+    """The oldest Chroma at hand."""
+    load_missing_images(cluster, older_chromas()[:1])
+    return apply(cluster, in_namespace(load_candidate(OLDEST, cluster.kubectl), namespace), namespace)
 
 
 def begin(stack, pool, deployed, version):

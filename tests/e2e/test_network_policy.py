@@ -21,6 +21,8 @@ from chroma_qualify.errors import InfraError, UndecidedError
 from chroma_qualify.load import inside, peers, probes
 from chroma_qualify.load.truth_table import Cell, Control, Judgement, picture, settled
 
+pytestmark = pytest.mark.alone  # it has pods in the namespace that monitoring has its own in
+
 SETTLE = 180.0  # s; policies are programmed some time after pods start
 OTHER_PORT = 8080
 DNS_NAME = "kubernetes.default.svc.cluster.local"

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from chroma_qualify.cluster.images.ensure import older_chromas
-from chroma_qualify.deployment.apply import scale, wait_ready
 from chroma_qualify.deployment.fingerprint import fingerprint
 from chroma_qualify.deployment.forward import open_forward
 from chroma_qualify.deployment.migrations import REFUSED, Way, guard_sentence, is_guarded
@@ -57,7 +56,7 @@ def kept(promotion, seed):
         there += [written(server, Kept(f"space-{space}", {}, space), values.take(SMALL)) for space in SPACES]
         texts = tuple(f"field note {number} on the walrus [{number}]" for number in range(SMALL))
         there.append(written(server, Kept("texts", {}, texts=texts), values.take(SMALL)))
-        there.append(written(server, Kept("never-flushed", {}), values.take(1001), sync_threshold=NEVER))
+        there.append(written(server, Kept("never-flushed", {}), values.take(300), sync_threshold=NEVER))
         credentials = promotion.deployed.credentials
         client.create_database(way.host, way.port, TENANT, DATABASE, credentials=credentials)
         elsewhere = connected(promotion.deployed, way, tenant=TENANT, database=DATABASE)
@@ -69,7 +68,8 @@ def kept(promotion, seed):
 def test_promotion_under_writes(promotion, kept, run, report):
     """The candidate is applied over what is in use while clients write and read."""
     run.say(f"promotion: {promotion.step.notice}")
-    report.note(f"migration-{promotion.step.way.value}", promotion.step.notice)
+    if promotion.step.way is not Way.SAME:
+        report.note(f"migration-{promotion.step.way.value}", promotion.step.notice)
     done = promotion.promote()
     report.measure("server ready", done.struck.ready_seconds, "s")
     said = guard_sentence(pod_of(promotion.deployed)) if is_guarded(promotion.candidate) else ""
@@ -88,6 +88,7 @@ def test_promotion_under_writes(promotion, kept, run, report):
 
 def test_the_way_back(promotion, kept, run, report):
     """What was in use is applied again: it works with all data, or is refused before the data are touched."""
+    promotion.require_promoted()
     way = promotion.step.way
     if way is not Way.SAME and not is_guarded(promotion.baseline):
         text = f"the way back is not guarded: {promotion.step.notice}; applied again, the baseline would just start"
@@ -111,8 +112,9 @@ def test_back_to_1_4_until_a_list_is_stored(promotion, kept, run, report):
     """Chroma 1.4 reads all of a newer database until a list is stored as a metadata value; from then on it must not."""
     if run.options.manifests:
         pytest.skip("it tries images of its own on our own topology, not the candidate")
-    newer = promotion.with_image(older_chromas()[-1])
-    refusal = attempt(promotion, newer, report)
+    promotion.require_promoted()
+    before_lists = promotion.with_image(older_chromas()[-1])
+    refusal = attempt(promotion, before_lists, report)
     assert refusal is None, f"1.4 was refused although no list is stored: {refusal}"
     assert guard_sentence(pod_of(promotion.deployed)).startswith("rollback allowed: ")
     read_all(promotion.deployed, kept, report, briefly=True)
@@ -121,7 +123,7 @@ def test_back_to_1_4_until_a_list_is_stored(promotion, kept, run, report):
     with way_to(promotion.deployed) as way:
         lists = client.create_collection(connected(promotion.deployed, way), "lists")
         lists.add(ids=["tagged"], embeddings=vectors([1]), metadatas=[{"tags": ["a", "b"]}])
-    refusal = attempt(promotion, newer, report)
+    refusal = attempt(promotion, before_lists, report)
     assert refusal is not None, "1.4 was let onto a database with lists"
     assert "cannot read the lists" in refusal.message
 
@@ -137,8 +139,7 @@ def attempt(promotion, manifests, report):
 
     A refusal must leave every file of the volume as it was.
     """
-    scale(promotion.deployed, 0)
-    wait_ready(promotion.deployed)  # until the old server's pod is gone: it writes nothing any more
+    promotion.stop()
     before = fingerprint(promotion.deployed)
     if not before:
         raise UndecidedError("there is no file on the volume that could have been touched")

@@ -100,3 +100,9 @@ def test_what_scales_by_shares_of_its_request_keeps_it():
     changed = modest(candidate(deployment(LARGE), deployment(LARGE, "other"), scaler))
     assert requests(changed.objects[0]) == LARGE
     assert requests(changed.objects[1])["requests"] == {"cpu": "100m", "memory": "256Mi"}
+
+
+def test_nobody_else_is_put_out_of_the_node():
+    pod = {"priorityClassName": "chromadb", "containers": []}
+    cron = {"kind": "CronJob", "metadata": {"name": "b"}, "spec": {"template": {"spec": pod}}}
+    assert modest(candidate(deployment({}), cron)).objects[1]["spec"]["template"]["spec"] == {"containers": []}

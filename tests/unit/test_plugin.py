@@ -218,6 +218,8 @@ def test_progress_is_printed_as_it_happens_and_pytest_has_the_last_line(qualify)
     ("args", "sentence"),
     [
         (("--manifests", "nowhere"), "--manifests nowhere: there is no such directory"),
+        (("--baseline", "nowhere"), "--baseline nowhere: there is no such directory"),
+        (("--baseline", "."), "--baseline needs --manifests"),
         (("--images", "foo"), "--images foo is none of auto, registry, packages"),
         (("--kubeconfig", "x"), "--kubeconfig cannot be used: a run makes"),
         (("--kind-image", "kindest/node:v1.30.0"), "--kind-image cannot be used: the node image follows"),

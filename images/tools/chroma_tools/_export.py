@@ -12,12 +12,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from chroma_tools._chroma import Chroma, Collection, Records
+from chroma_tools._chroma import Chroma, ChromaError, Collection, Records
 from chroma_tools._format import BackupError, metadata_text
 from chroma_tools._own import Barrier
 
 _IDS = 10_000  # in one answer; more than 32,766 are more than SQLite can bind
 _ROUNDS = 200  # pairs of reads for the records of a page, of which most rest after one
+_LOOKS = 10  # at what may be half written, before it is looked for which record it is
+_HALF_THERE = "Error finding id"  # what the server says then, or of a record that its index has lost
 _PAGE_BYTES = 8 << 20  # so that a page and its copies fit into little memory
 _PAGE = 1000  # records
 _FIRST_PAGE = 50  # while nothing is known of their size
@@ -48,9 +50,9 @@ def resting(chroma: Chroma, barrier: Barrier, collection: Collection, ids: list[
     accepted: dict[str, tuple[Records, int]] = {}
     wanted = ids
     for _ in range(_ROUNDS):
-        first = chroma.get(collection, wanted)
+        first = _read(chroma, barrier, collection, wanted)
         barrier.wait()
-        second = chroma.get(collection, wanted)
+        second = _read(chroma, barrier, collection, wanted)
         before = {id_: _row(first, row) for row, id_ in enumerate(first.ids)}
         after = {id_: row for row, id_ in enumerate(second.ids)}
         moving = []
@@ -67,6 +69,29 @@ def resting(chroma: Chroma, barrier: Barrier, collection: Collection, ids: list[
         f"collection {collection.label}: {len(wanted)} records, {wanted[0]!r} among them, are written to faster than "
         f"they can be read ({_ROUNDS} tries): back up when there are fewer writes"
     )
+
+
+def _read(chroma: Chroma, barrier: Barrier, collection: Collection, ids: list[str]) -> Records:
+    """One read; again, if it met a write that the store has and the index has not yet, or the other way round.
+
+    Raises:
+        BackupError: a record is in the store and not in the index, and stays so: it is lost.
+    """
+    for _ in range(_LOOKS):
+        try:
+            return chroma.get(collection, ids)
+        except ChromaError as error:
+            if _HALF_THERE not in str(error):
+                raise
+            said = error
+        barrier.wait()
+    if len(ids) == 1:
+        raise BackupError(
+            f"collection {collection.label}: record {ids[0]!r} has no vector any more, Chroma's index has lost it: "
+            "write it again, or delete it"
+        ) from said
+    middle = len(ids) // 2
+    return _joined(*(_read(chroma, barrier, collection, part) for part in (ids[:middle], ids[middle:])))
 
 
 def pages(chroma: Chroma, barrier: Barrier, collection: Collection) -> Iterator[Records]:
@@ -91,6 +116,12 @@ def _row(records: Records, row: int) -> tuple[object, ...]:
     """A record to compare: vectors bit by bit, metadata with its types."""
     vector = records.vectors[row].tobytes()
     return vector, metadata_text(records.metadatas[row]), records.documents[row], records.uris[row]
+
+
+def _joined(first: Records, second: Records) -> Records:
+    if not first or not second:
+        return first or second
+    return _gathered([(part, row) for part in (first, second) for row in range(len(part))])
 
 
 def _gathered(rows: list[tuple[Records, int]]) -> Records:

@@ -13,10 +13,23 @@ from typing import Any
 
 import kubernetes.client
 import kubernetes.config
+import tenacity
 
 from chroma_qualify.errors import InfraError
 
 _SHOWN = 160  # characters of a command in an error
+_HARMLESS = frozenset({"apply", "delete", "describe", "events", "get", "logs", "scale", "uncordon", "version"})
+_UNANSWERED = (
+    "TLS handshake timeout",
+    "client connection lost",
+    "connection refused",
+    "connection reset by peer",
+    "i/o timeout",
+    "unexpected EOF",
+    "etcdserver: request timed out",
+    "etcdserver: leader changed",
+)
+_TRIES, _PAUSE = 4, 2.0  # s
 
 
 class Role(enum.StrEnum):
@@ -55,15 +68,26 @@ class Cluster:
         return kubernetes.config.new_client_from_config(config_file=str(self.kubeconfig))
 
     def run_kubectl(
-        self, *args: str, stdin: str | None = None, timeout: float = 60, check: bool = True
+        self, *args: str, stdin: str | None = None, timeout: float = 180, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl against this cluster and return the finished process.
+
+        With `check`, what can be asked again without harm is, where an API server under load has not answered.
 
         Raises:
             InfraError: with kubectl's own words, if `check` and it exits non-zero or takes longer than `timeout` s.
         """
         command = [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *args]
-        return run(command, stdin=stdin, timeout=timeout, check=check)
+        tries = _TRIES if check and args[:1] and args[0] in _HARMLESS else 1
+        for attempt in tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_unanswered),
+            stop=tenacity.stop_after_attempt(tries),
+            wait=tenacity.wait_fixed(_PAUSE),
+            reraise=True,
+        ):
+            with attempt:
+                return run(command, stdin=stdin, timeout=timeout, check=check)
+        raise AssertionError("unreachable: tenacity returns or raises")
 
     def get_json(self, *args: str) -> dict[str, Any]:
         """`kubectl get ARGS -o json`, parsed."""
@@ -71,14 +95,18 @@ class Cluster:
         return answer
 
     def on_node(
-        self, node: Node, *command: str, timeout: float = 60, check: bool = True
+        self, node: Node, *command: str, timeout: float = 180, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as root inside a node's container; raises InfraError as `run_kubectl` does."""
         return run(["docker", "exec", node.name, *command], timeout=timeout, check=check)
 
 
+def _unanswered(error: BaseException) -> bool:
+    return isinstance(error, InfraError) and any(words in error.message for words in _UNANSWERED)
+
+
 def run(
-    command: Sequence[str], *, stdin: str | None = None, timeout: float = 60, check: bool = True
+    command: Sequence[str], *, stdin: str | None = None, timeout: float = 180, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, capturing what it prints.
 

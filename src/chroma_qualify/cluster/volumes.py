@@ -90,7 +90,7 @@ class LoopVolume:
         """The file that it lives in, on its node."""
         return f"{PLACE}/{self.name}.img"
 
-    def shell(self, script: str, *args: str, timeout: float = 60) -> str:
+    def shell(self, script: str, *args: str, timeout: float = 180) -> str:
         """Run a script of sh on its node, in which `$1` is the directory and `$2` the backing file; its output.
 
         Raises:

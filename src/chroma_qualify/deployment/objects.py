@@ -187,7 +187,7 @@ def _service_of(objects: Sequence[KubeObject], workload: KubeObject, container: 
                 found.append((likely, service["metadata"]["name"], port["port"], target))
     meant = meant_for(list(of_kind(objects, "Service")), Workload(workload, workload["spec"]["template"]))
     if not found and meant:  # the linter refuses it by rule `unreachable`, and so does `apply.wait_ready`
-        target = next(iter(ports.values()), CHROMA_PORT)
+        target = next(iter((own or ports).values()), CHROMA_PORT)
         return (
             meant[0]["metadata"]["name"],
             next((p["port"] for p in meant[0]["spec"].get("ports") or ()), target),

@@ -26,7 +26,8 @@ from chroma_qualify.doctor.snapshot import Gap, Log, MemoryUse, Snapshot, Volume
 from chroma_qualify.errors import InfraError, UsageError
 from chroma_qualify.lint.objects import Workload, at, mappings, name_of, of_kind
 
-_TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)  # s
+# s; to connect includes TLS, for which a busy server takes its time.
+_TIMEOUT = urllib3.Timeout(connect=20.0, read=60.0)
 _WIDTH = 4  # requests at a time
 _LOG_LINES = 20_000  # with its request log on, Chroma writes about two a second for the probes alone
 _UNFOUND = ("pods", "deployments", "statefulsets")  # without one of them it cannot be told where Chroma is

@@ -20,7 +20,16 @@ _HOLD_MEMORY = (
     CGROUP
     + """
 place=$(cgroup memory "$1") || exit 1
-setsid sh -c 'echo $$ > "$0/cgroup.procs" && head -c "$1" /dev/zero | tail | sleep 1800' "$place" "$2" \\
+if [ -f "$place/memory.max" ]; then limit=memory.max usage=memory.current; else
+  limit=memory.limit_in_bytes usage=memory.usage_in_bytes; fi
+limit=$(cat "$place/$limit") usage=$(cat "$place/$usage")
+[ "$limit" != max ] || { echo "the container has no memory limit" >&2; exit 1; }
+inactive=0
+while read -r key value; do
+  case $key in inactive_file|total_inactive_file) inactive=$value;; esac
+done < "$place/memory.stat"
+amount=$((limit / 100 * $2 - (usage - inactive)))
+setsid sh -c 'echo $$ > "$0/cgroup.procs" && head -c "$1" /dev/zero | tail | sleep 1800' "$place" "$amount" \\
   >/dev/null 2>&1 </dev/null &
 echo $!
 """
@@ -46,11 +55,15 @@ done
 
 
 @contextlib.contextmanager
-def memory_held(deployed: Deployed, amount: int) -> Iterator[None]:
-    """Some bytes of the server's container's memory are in use by a process that is not the server."""
+def memory_held(deployed: Deployed, *, percent: int) -> Iterator[None]:
+    """So many percent of the container's memory limit are in use, most by a process that is not the server.
+
+    Raises:
+        InfraError: there is no limit.
+    """
     server = the_server(deployed)
     node = node_of(deployed, server)
-    group = shell(deployed, node, _HOLD_MEMORY, server.container_id, str(amount)).strip()
+    group = shell(deployed, node, _HOLD_MEMORY, server.container_id, str(percent)).strip()
     try:
         yield
     finally:

@@ -22,10 +22,10 @@ _NO_ROLLOUT = "no rollout"
 _FIRST_LANE = 1800  # behind those of the table of experiments
 # Every kind of traffic but the bulk, at rates that half a core keeps up with.
 _TRAFFIC = (
-    *both_settings(Workload(Kind.APPEND, rate=4, lanes=2, preload=500, first_lane=_FIRST_LANE)),
+    *both_settings(Workload(Kind.APPEND, rate=4, lanes=2, preload=250, first_lane=_FIRST_LANE)),
     Workload(Kind.REGISTER, rate=6, lanes=2, first_lane=_FIRST_LANE + 4),
     Workload(Kind.CHURN, rate=4, lanes=2, first_lane=_FIRST_LANE + 6),
-    Workload(Kind.READ_ONLY, rate=4, lanes=2, preload=300, first_lane=_FIRST_LANE + 8),
+    Workload(Kind.READ_ONLY, rate=4, lanes=2, preload=200, first_lane=_FIRST_LANE + 8),
 )
 
 

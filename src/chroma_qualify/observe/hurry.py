@@ -13,7 +13,7 @@ from typing import Any
 
 from chroma_qualify.deployment.objects import KubeObject
 
-EVERY = "3s"  # scrapes and evaluations; a scrape of the kubelet costs it 50 ms
+EVERY = "5s"  # scrapes and evaluations; less, and a scrape may not end in time on a busy machine
 WINDOW = "30s"  # of rates: several scrapes and several exports of the collector, also on a busy machine
 HOLD = "2s"  # for which an alert must be true
 _EXPORT = 2  # s

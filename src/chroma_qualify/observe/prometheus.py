@@ -7,6 +7,7 @@ waited for is polled. https://prometheus.io/docs/prometheus/latest/querying/api/
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from chroma_qualify.errors import InfraError
 _TIMEOUT = 15.0  # s, for one answer
 _PATIENCE = 60.0  # s that it may not answer, as while its pod starts
 _LOOK_EVERY = 0.5  # s
+_NUDGE_EVERY = 5.0  # s
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,14 +60,17 @@ class Alert:
 
 
 class Prometheus:
-    """A Prometheus at a URL; a context manager.
+    """A Prometheus at a URL; a context manager. Its methods raise InfraError when it does not answer, or refuses.
 
-    Raises:
-        InfraError: it does not answer, or refuses a query.
+    Args:
+        url: its own.
+        nudge: makes it take up a changed configuration soon; called now and then while targets are waited for.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, nudge: Callable[[], None] = lambda: None) -> None:
         self._http = httpx.Client(base_url=url, timeout=_TIMEOUT, trust_env=False)
+        self._nudge = nudge
+        self._nudged = -_NUDGE_EVERY
 
     def __enter__(self) -> Prometheus:
         return self
@@ -109,7 +114,14 @@ class Prometheus:
         Raises:
             WaitTimeoutError: with the targets as last seen.
         """
-        return poll_for(what, lambda: self.targets(namespace), condition, timeout, _LOOK_EVERY)
+
+        def look() -> tuple[ScrapeTarget, ...]:
+            if time.monotonic() - self._nudged > _NUDGE_EVERY:
+                self._nudged = time.monotonic()
+                self._nudge()
+            return self.targets(namespace)
+
+        return poll_for(what, look, condition, timeout, _LOOK_EVERY)
 
     def wait_alerts(self, namespace: str, names: Collection[str], *, firing: bool, timeout: float) -> tuple[Alert, ...]:
         """Wait until all these alerts fire, or none of them is even pending.

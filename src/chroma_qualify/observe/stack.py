@@ -7,6 +7,7 @@ it. It is left in place when its contents are removed: another scenario may have
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,19 @@ def monitoring_stack(cluster: Cluster, manifests: Path, *, keep: bool = False) -
         _wait_ready(cluster)
         with (
             open_forward(cluster, NAMESPACE, "prometheus", PORT, patience=READY_WITHIN) as way,
-            Prometheus(way.url) as prometheus,
+            Prometheus(way.url, lambda: _nudge(cluster)) as prometheus,
         ):
             yield prometheus
     finally:
         if not keep:
             _remove(cluster, objects)
+
+
+def _nudge(cluster: Cluster) -> None:
+    """The kubelet brings a changed Secret to a pod once a minute, and at once when the pod changes: so change it."""
+    told = f"chroma-qualify/nudged={time.time():.0f}"
+    pod = [f"--namespace={NAMESPACE}", "pod", "--selector=prometheus=prometheus"]
+    cluster.run_kubectl("annotate", *pod, told, "--overwrite", check=False)
 
 
 def _wait_ready(cluster: Cluster) -> None:

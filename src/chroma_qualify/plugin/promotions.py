@@ -19,7 +19,7 @@ from chroma_qualify.cluster.images.ensure import older_chromas
 from chroma_qualify.cluster.kind import load_missing_images
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.deployment.access import provide_secrets
-from chroma_qualify.deployment.apply import Deployed, apply, wait_ready
+from chroma_qualify.deployment.apply import Deployed, apply, scale, wait_ready
 from chroma_qualify.deployment.forward import Forward, open_forward
 from chroma_qualify.deployment.migrations import Step, step
 from chroma_qualify.deployment.objects import Candidate
@@ -61,6 +61,9 @@ class Promotions:
         self._cluster = cluster
         self._context = context
         self.deployed: Deployed
+        self._tried = False
+        self._promoted = False
+        self._stopped = False
 
     def begin(self) -> None:
         """Deploy the baseline.
@@ -82,6 +85,9 @@ class Promotions:
         """
         before = getattr(self, "deployed", None)
         applied = apply(self._cluster, manifests, str(manifests.namespace))
+        if self._stopped and "replicas" not in manifests.deployment["spec"]:  # it leaves them to an autoscaler
+            scale(applied, 1)
+        self._stopped = False
         if before is not None:
             prune(applied, before.candidate, manifests)
         self.deployed = applied
@@ -89,14 +95,29 @@ class Promotions:
         self._run.say(f"{applied.namespace}: {chroma_image(manifests)} ready after {seconds:.1f} s")
         return applied
 
+    def stop(self) -> None:
+        """Scale to zero, and wait until the server's pod is gone: nobody writes to the volume any more."""
+        scale(self.deployed, 0)
+        self._stopped = True
+        wait_ready(self.deployed, _READY)
+
     def with_image(self, image: str) -> Candidate:
         """The candidate with another image of Chroma, loaded into the nodes."""
         load_missing_images(self._cluster, (image,))
         objects = with_chroma_image(self.candidate.objects, self.candidate.container, image)
         return with_objects(self.candidate, objects)
 
+    def require_promoted(self) -> None:
+        """For what comes after a promotion: skip if it failed, make up for it where it was not selected."""
+        if not self._tried:
+            self.apply(self.candidate)
+        elif not self._promoted:
+            pytest.skip("the candidate was not promoted, see the scenario before")
+        self._tried = self._promoted = True
+
     def promote(self) -> Done:
         """The candidate over the baseline, under writes."""
+        self._tried = True
         before = self.deployed
         ahead = provide_secrets(self._cluster, self.candidate, before.namespace)
         after = dataclasses.replace(before, candidate=self.candidate, credentials=ahead)
@@ -117,6 +138,7 @@ class Promotions:
                 connect_finally,
             )
         self.deployed = after
+        self._promoted = True
         return done
 
     def judge(self) -> ExperimentResult:

@@ -17,8 +17,9 @@ _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Cr
 
 
 def modest(candidate: Candidate) -> Candidate:
-    """The same candidate, whose containers ask the scheduler for little CPU and memory.
+    """The same candidate, whose containers ask the scheduler for little CPU and memory, and for no priority.
 
+    A pod with a priority would take the place of other scenarios' pods, which run beside it.
     Limits stay, and so does what the server may use; a node gives the rest as long as it has it. A workload that has an
     autoscaler is left as it is, for it scales by shares of the request. The digest is still that of the manifests.
     """
@@ -40,7 +41,11 @@ def modest(candidate: Candidate) -> Candidate:
 def _lowered(value: Any) -> Any:  # noqa: ANN401 (a value of somebody's YAML)
     """A copy in which every `resources` of a pod or a container asks for less."""
     if isinstance(value, Mapping):
-        return {key: _asks_less(inner) if key == "resources" else _lowered(inner) for key, inner in value.items()}
+        return {
+            key: _asks_less(inner) if key == "resources" else _lowered(inner)
+            for key, inner in value.items()
+            if key != "priorityClassName"
+        }
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_lowered(inner) for inner in value]
     return value

@@ -180,6 +180,16 @@ def test_an_init_container_that_fails_is_named():
     assert "-c guard" in found.remedy
 
 
+def test_a_guard_that_refuses_is_told_in_its_own_words():
+    said = "rollback refused: the database has 18 migrations (Chroma 1.5); nothing was touched"
+    ended = died(1, message=said)
+    refusing = {"name": "guard", "restartCount": 2, "state": waiting("CrashLoopBackOff"), "lastState": ended}
+    stuck = pod(ready=False, state=waiting("PodInitializing"), status={"initContainerStatuses": [refusing]})
+    (found,) = report_on(snapshot(None, stuck)).found
+    assert (found.rule, found.message) == ("rollback-refused", said)
+    assert "restore a backup" in found.remedy
+
+
 def test_what_failed_before_is_over():
     """Events outlive what they tell of."""
     old = [

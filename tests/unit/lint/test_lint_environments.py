@@ -92,9 +92,9 @@ def test_production_is_the_single_writer_with_more():
     assert named(single) < named(production)
     server, container = chroma(production)
     assert container["resources"]["requests"]["memory"] == container["resources"]["limits"]["memory"]
-    assert (
-        server["spec"]["template"]["spec"]["priorityClassName"] == only(production, "PriorityClass")["metadata"]["name"]
-    )
+    priority = only(production, "PriorityClass")
+    assert server["spec"]["template"]["spec"]["priorityClassName"] == priority["metadata"]["name"]
+    assert priority["preemptionPolicy"] == "Never"  # it is deployed beside other scenarios, which it must not end
 
 
 @pytest.mark.parametrize("name", STORAGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import json
@@ -25,7 +26,7 @@ from chroma_qualify.report.verdict import (
     combine,
     judge,
 )
-from chroma_qualify.report.write import Plan, write_plan, write_verdict
+from chroma_qualify.report.write import Plan, read_verdict, write_plan, write_verdict
 
 FAIL = Finding("lost-index", Severity.FAIL, "1 of 3 is lost", "ids: b", "Recreate", "Deployment/chromadb", "data::a")
 INFRA = Finding("infra", Severity.INFRA, "docker is gone", scenario="data::b")
@@ -48,6 +49,23 @@ def result(*findings: Finding) -> RunResult:
         seed=7,
         images="packages",
     )
+
+
+def test_a_note_is_told_and_fails_nothing(tmp_path):
+    note = Finding("migration-one-way", Severity.NOTE, "no way back but a backup", scenario="data::a")
+    assert combine([note]) is Verdict.PASS
+    told = dataclasses.replace(
+        result(note), scenarios=(ScenarioResult("data::a", Outcome.PASS, 1.0),), verdict=Verdict.PASS
+    )
+    write_junit(told, tmp_path)
+    suite = ET.parse(tmp_path / "junit.xml").getroot()[0]
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
+    assert "no way back but a backup" in (suite[0].findtext("system-out") or "")
+    screen = io.StringIO()
+    print_summary(told, tmp_path, screen)
+    assert "note  migration-one-way" in screen.getvalue()
+    write_verdict(told, tmp_path)
+    assert read_verdict(tmp_path).findings == (note,)
 
 
 def test_fail_beats_infra_beats_unknown_beats_pass_in_any_order():

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
+import chroma_tools
 import hypothesis
 import pytest
 from chroma_tools import _target, backup, restore, verify
@@ -143,6 +145,12 @@ STAGES = [
 ]
 
 
+def own_environment(target):
+    """For a process of its own: it finds the tools, and the tools the backups."""
+    tools = Path(chroma_tools.__file__).parents[1]
+    return {**os.environ, "BACKUPS_DIR": str(target), "PYTHONPATH": str(tools)}
+
+
 @pytest.mark.parametrize(("where", "name", "after"), STAGES)
 def test_a_killed_run_leaves_earlier_backups_as_they_were(filled, target, at, where, name, after):
     at(filled.port)
@@ -150,7 +158,7 @@ def test_a_killed_run_leaves_earlier_backups_as_they_were(filled, target, at, wh
         backup.run(target, 2, ["default_tenant"])
     earlier = _target.names(target)
     digests = {one: check(target / one).digest for one in earlier}
-    environment = {**os.environ, "BACKUPS_DIR": str(target), "BACKUPS_KEPT": "2"}
+    environment = {**own_environment(target), "BACKUPS_KEPT": "2"}
     done = subprocess.run([sys.executable, "-c", KILLED, where, name, str(after)], env=environment, check=False)
     assert done.returncode == -signal.SIGKILL, "the stage was not reached: the control fails"
 
@@ -174,8 +182,7 @@ def test_sigterm_cleans_up(filled, target, at):
         "backup.write_manifest = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
         "sys.exit(backup.main())"
     )
-    environment = {**os.environ, "BACKUPS_DIR": str(target)}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, check=False)
+    done = subprocess.run([sys.executable, "-c", program], env=own_environment(target), check=False)
     assert done.returncode == 128 + signal.SIGTERM
     assert [path.name for path in target.iterdir()] == [".lock"]
 

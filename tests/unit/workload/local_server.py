@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -30,9 +31,9 @@ class LocalServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "server.log").open("ab") as log:
             chroma = Path(sys.executable).with_name("chroma")
-            where = ["--path", self.directory / "data", "--host", "127.0.0.1", "--port", str(self.port)]
+            where = ["--path", str(self.directory / "data"), "--host", "127.0.0.1", "--port", str(self.port)]
             self.process = subprocess.Popen([chroma, "run", *where], stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not self._answers():
             said = (self.directory / "server.log").read_text()[-2000:]
             assert self.process.poll() is None, f"the server ended: {said}"
@@ -53,5 +54,5 @@ class LocalServer:
         self.process = None
         return code
 
-    def client(self, **options):
+    def client(self, **options: Any) -> Any:
         return client.connect("127.0.0.1", self.port, **options)

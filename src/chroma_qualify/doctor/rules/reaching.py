@@ -123,7 +123,8 @@ def _closed(patient: Patient, server: Server) -> Iterator[Diagnosis]:
     if not policies:
         return
     for service in _services(patient, server):
-        targets = [number for target in _targets(service) if isinstance(number := _number(server, target), int)]
+        numbers = [_number(server, target) for target in _targets(service)]
+        targets = [number for number in numbers if isinstance(number, int) and _answered(server, number)]
         rules = [rule for policy in policies for rule in mappings(at(policy, "spec", "ingress"))]
         if not targets or any(_opens(server, rule, target) for rule in rules for target in targets):
             continue
@@ -141,15 +142,12 @@ def _closed(patient: Patient, server: Server) -> Iterator[Diagnosis]:
 
 
 def _opens(server: Server, rule: KubeObject, target: int) -> bool:
-    ports = mappings(rule.get("ports"))
-    return not ports or any(
-        (port.get("protocol") or "TCP") == "TCP"
-        and _covers(_number(server, port.get("port")), port.get("endPort"), target)
-        for port in ports
-    )
+    ports = [port for port in mappings(rule.get("ports")) if (port.get("protocol") or "TCP") == "TCP"]
+    return not rule.get("ports") or any(_covers(server, port, target) for port in ports)
 
 
-def _covers(first: object, last: object, target: int) -> bool:
-    if first is None:  # every port, or a name that no container has
-        return last is None
+def _covers(server: Server, port: KubeObject, target: int) -> bool:
+    if port.get("port") is None:  # every port
+        return True
+    first, last = _number(server, port["port"]), port.get("endPort")
     return isinstance(first, int) and first <= target <= (last if isinstance(last, int) else first)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from chroma_qualify.deployment import causes
 from chroma_qualify.deployment.causes import Cause, State
+from chroma_qualify.deployment.migrations import guard_refusals
 from chroma_qualify.deployment.objects import KubeObject
 from chroma_qualify.doctor.diagnosis import Diagnosis, Issue
 from chroma_qualify.doctor.look import Patient, Server, claims_of
@@ -166,7 +167,9 @@ def _known(patient: Patient, server: Server, pod: KubeObject) -> Iterator[Diagno
     about = server.workload.reference
     probes = [_diagnosis(cause, about, issue=Issue.REACHING) for cause in causes.refused_probes(state)]
     yield from probes
-    if not probes:
+    refused = [_diagnosis(cause) for cause in guard_refusals(state)]
+    yield from refused
+    if not probes and not refused:
         yield from _crashes(server, pod)
 
 

@@ -36,9 +36,9 @@ def storage(patient: Patient) -> Iterator[Diagnosis]:
                 continue
             if use.available < _NOTHING or (use.inodes and not use.inodes_free):
                 full = True
-                yield _of_volume(
-                    "volume-full", f"the volume of claim {claim} is full", use, f"{_GROW}; then {_RESTART}"
-                )
+                logged = next((line for pod in server.staying if (line := _last(server.log(pod, previous=False)))), "")
+                message, remedy = f"the volume of claim {claim} is full", f"{_GROW}; then {_RESTART}"
+                yield _of_volume("volume-full", message, use, remedy, logged)
             elif (share := _share(use)) >= _NEAR:
                 yield _of_volume(
                     "volume-near-full",

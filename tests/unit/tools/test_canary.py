@@ -27,22 +27,21 @@ def bird(registry):
 
 
 @pytest.fixture
-def server(shared_server, monkeypatch):
-    monkeypatch.setenv("CHROMA_URL", f"http://127.0.0.1:{shared_server.port}")
-    return shared_server
+def server(source, monkeypatch):
+    monkeypatch.setenv("CHROMA_URL", f"http://127.0.0.1:{source.port}")
+    return source
 
 
 @pytest.fixture
-def own_server(local_server, monkeypatch):
-    """One that can be stopped and started again: `start_again()` tells the canary its new port."""
-    monkeypatch.setenv("CHROMA_URL", f"http://127.0.0.1:{local_server.port}")
+def own_server(empty, monkeypatch):
+    """One that can be stopped, and started again with the canary told of its new port."""
+    monkeypatch.setenv("CHROMA_URL", f"http://127.0.0.1:{empty.port}")
+    return empty
 
-    def start_again():
-        local_server.start()
-        monkeypatch.setenv("CHROMA_URL", f"http://127.0.0.1:{local_server.port}")
 
-    local_server.start_again = start_again
-    return local_server
+def start_again(server, monkeypatch):
+    server.start()
+    monkeypatch.setenv("CHROMA_URL", f"http://127.0.0.1:{server.port}")
 
 
 def steps(registry):
@@ -58,17 +57,17 @@ def test_all_is_well_and_nothing_grows(bird, registry, server):
     assert list((server.directory / "data").glob("*/index_metadata.pickle"))
 
 
-def test_a_server_that_is_away_and_back(bird, registry, own_server):
+def test_a_server_that_is_away_and_back(bird, registry, own_server, monkeypatch):
     assert bird.round()
     own_server.stop()
     assert not bird.round()
     assert set(steps(registry).values()) == {0.0}
     assert registry.get_sample_value("chromadb_canary_failures_total", {"step": "connect"}) == 1
-    own_server.start_again()
+    start_again(own_server, monkeypatch)
     assert bird.round()
 
 
-def test_an_index_of_somebody_else_that_cannot_be_read(bird, registry, own_server):
+def test_an_index_of_somebody_else_that_cannot_be_read(bird, registry, own_server, monkeypatch):
     """The heartbeat stays green, and so does the canary's own collection."""
     config = {"hnsw": {"sync_threshold": 10, "batch_size": 5}}
     theirs = own_server.client().create_collection("theirs", configuration=config, embedding_function=None)
@@ -80,7 +79,7 @@ def test_an_index_of_somebody_else_that_cannot_be_read(bird, registry, own_serve
     index = index_of(own_server, "theirs")
     whole = index.read_bytes()
     index.write_bytes(b"")
-    own_server.start_again()
+    start_again(own_server, monkeypatch)
     assert httpx.get(f"http://127.0.0.1:{own_server.port}/api/v2/heartbeat").is_success
     assert not bird.round()
     seen = steps(registry)
