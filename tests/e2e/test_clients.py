@@ -24,8 +24,6 @@ from chroma_qualify.plugin.candidates import chroma_image
 from chroma_qualify.plugin.fixtures import fresh_namespace
 from chroma_qualify.workload.compatibility import try_client
 
-pytestmark = pytest.mark.beside
-
 INCOMPATIBLE = "0.6.3"
 ITS_ERROR = "KeyError: '_type'"
 OLDEST = Path(__file__).parents[1] / "overlays" / "baseline-1.0"
