@@ -1,7 +1,8 @@
 """A real out-of-memory kill: the container's memory is filled from the node until the kernel kills the server.
 
-The filler is put into the container's own cgroup, so the container's own limit is what strikes. It has no raised OOM
-score and the server has the kubelet's, so the kernel takes the server; the filler is killed by the same limit next.
+The filler is put into the container's own cgroup, so the container's own limit is what strikes. A server that grew by
+itself would be alone in there and be killed; beside a filler the kernel takes the one with the higher score, and the
+kubelet gives pods that request much memory a low one. So the server's is raised first, which anybody may do.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _FILL = (
     CGROUP
     + """
 place=$(cgroup memory "$1") || exit 1
-( echo 0 > "$place/cgroup.procs" && exec timeout 60 tail /dev/zero ) >/dev/null 2>&1 &
+for process in $(cat "$place/cgroup.procs"); do echo 1000 > "/proc/$process/oom_score_adj" || exit 1; done
+( echo 0 > "$place/cgroup.procs" && exec timeout 120 tail /dev/zero ) >/dev/null 2>&1 &
 """
 )
 
