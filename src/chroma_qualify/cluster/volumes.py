@@ -16,19 +16,21 @@ PLACE = "/var/lib/chroma-qualify/volumes"
 _SCRIPT = "/usr/local/sbin/chroma-qualify-volumes"
 _UNIT = "chroma-qualify-volumes.service"
 
-# Mounts NAME.img at NAME, for every one that is not mounted. Without udev, as in a container, a new loop device has no
-# node in /dev. `losetup --detach` of a mounted one only marks it: it detaches when it is unmounted.
-_MOUNT_ALL = f"""#!/bin/sh
+# Mounts NAME.img at NAME: the NAME that is given, else (after a restart) every one that is not mounted. While the node
+# is up only by name: two lanes make volumes, and what is unmounted may be so on purpose. Without udev, as in a
+# container, a new loop device has no node in /dev. `losetup --detach` of a mounted one only marks it: it detaches when
+# it is unmounted.
+_MOUNT = f"""#!/bin/sh
 set -eu
 cd {PLACE}
-for image in *.img; do
+for image in ${{1:-*}}.img; do
   [ -f "$image" ] || continue
   directory=${{image%.img}}
   mkdir -p "$directory"
   mountpoint -q "$directory" && continue
   for _ in 1 2 3 4 5; do
     device=$(losetup --find)
-    [ -b "$device" ] || mknod "$device" b 7 "${{device#/dev/loop}}"
+    [ -b "$device" ] || mknod "$device" b 7 "${{device#/dev/loop}}" 2>/dev/null || [ -b "$device" ]
     losetup --direct-io=on "$device" "$image" 2>/dev/null && break
     losetup "$device" "$image" 2>/dev/null && break
     device=
@@ -51,18 +53,21 @@ WantedBy=multi-user.target
 _INSTALL = f"""
 set -eu
 mkdir -p {PLACE}
-cat > {_SCRIPT} <<'SCRIPT'
-{_MOUNT_ALL}SCRIPT
-chmod 755 {_SCRIPT}
+# Whole at once: the other lane may be running it.
+cat > {_SCRIPT}.$$ <<'SCRIPT'
+{_MOUNT}SCRIPT
+chmod 755 {_SCRIPT}.$$
+mv {_SCRIPT}.$$ {_SCRIPT}
 cat > /etc/systemd/system/{_UNIT} <<'UNIT'
 {_MOUNT_UNIT}UNIT
 systemctl enable --quiet {_UNIT}
 """
 _CREATE = f"""
 set -eu
-truncate --size "$2M" "{PLACE}/$1.img"
-mkfs.ext4 -q -m 0 -E lazy_itable_init=1 "{PLACE}/$1.img"
-{_SCRIPT}
+truncate --size "$2M" "{PLACE}/$1.new"
+mkfs.ext4 -q -m 0 -E lazy_itable_init=1 "{PLACE}/$1.new"
+mv "{PLACE}/$1.new" "{PLACE}/$1.img"
+{_SCRIPT} "$1"
 chmod 777 "{PLACE}/$1"
 """
 
@@ -101,7 +106,7 @@ class LoopVolume:
 
     def mount(self) -> None:
         """Mount the backing file again, after `unmount`."""
-        self.shell(_SCRIPT)
+        self.shell(f"{_SCRIPT} {self.name}")
 
     def unmount(self) -> None:
         """Take the mount away; nobody may use it."""
