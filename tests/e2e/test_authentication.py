@@ -57,7 +57,8 @@ from chroma_qualify.workload.records import Values, make_records
 pytestmark = pytest.mark.beside
 
 OVERLAYS = Path(__file__).parents[1] / "overlays"
-REFUSED_WITHIN = 120.0  # s; a mount is tried again after 2, 4, 8 … s
+REFUSED_WITHIN = 300.0  # s; a mount is tried again after 2, 4, 8 … s
+READY_WITHIN = 300.0  # s, on a machine that others use as well
 EMPTY_TOKEN = "the proxy does not start: the key token of the Secret chromadb-token is empty"
 
 
@@ -131,7 +132,7 @@ def test_no_way_around_the_proxy(door, heartbeats, report):
     targets = [probes.Target(name, "tcp", address, port) for name, port in ports.items()]
     # The control is waited for: a new pod is known to the policies a while after it runs.
     what = "a backend's pod to reach the proxy"
-    seen = poll_for(what, lambda: probes.probe(pod, targets), lambda seen: seen["the proxy"].open, PATIENT, 0)
+    seen = poll_for(what, lambda: probes.probe(pod, targets), lambda seen: seen["the proxy"].open, 2 * PATIENT, 0)
     inside.remove([pod])
     for name in ("Chroma", "heartbeat"):
         if seen[name].open:
@@ -206,7 +207,7 @@ def test_broken_variants_are_found(door, heartbeats, report):
             "the proxy with broken checks to be ready",
             kubernetes.client.CoreV1Api(api).list_namespaced_pod,
             lambda pods: name in pods and inside.is_ready(pods[name]),
-            timeout=120,
+            timeout=READY_WITHIN,
             describe=inside.describe,
             namespace=deployed.namespace,
             field_selector=f"metadata.name={name}",
@@ -303,12 +304,17 @@ def test_no_token_in_any_log(door, way, run_dir):
     assert asks(way, door.credentials, mark) == 404
     namespace = ("-n", deployed.namespace)
     everything = ("-l", deployed.candidate.label_selector, "--all-containers", "--prefix", "--tail=-1")
-    logs = deployed.cluster.run_kubectl("logs", *namespace, *everything).stdout
-    assert logs.count(mark) >= 1, "the control failed: the refused request is logged"
+
+    def logged():
+        return deployed.cluster.run_kubectl("logs", *namespace, *everything).stdout
+
+    # The control; a log is written after the answer.
+    poll_for("the refused request to be logged", lambda: mark in logged(), bool, PATIENT, 1.0)
+    logs = logged()
     kinds = "pods,deployments,replicasets,configmaps,services,networkpolicies,events,endpointslices"
     objects = deployed.cluster.run_kubectl("get", *namespace, kinds, "-o", "yaml").stdout
-    kept = functools.partial(texts_below, run_dir)
-    files = poll_for("the run to have the containers' logs", kept, lambda text: mark in text, PATIENT, 1.0)
+    poll_for("the run to have the containers' logs", lambda: mark in texts_below(run_dir), bool, PATIENT, 1.0)
+    files = texts_below(run_dir)
     for place, text in {"a log": logs, "an object": objects, "the run directory": files}.items():
         for token in door.tokens:
             for form in (token, base64.b64encode(token.encode()).decode()):
