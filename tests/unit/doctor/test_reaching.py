@@ -3,12 +3,13 @@
 import copy
 
 import pytest
-from doctor_builders import LABELS, container, event, healthy, meta, pod, pod_spec, snapshot
+from doctor_builders import JUST_NOW, LABELS, container, event, healthy, meta, pod, pod_spec, snapshot
 
 from chroma_qualify.doctor.diagnosis import Issue
 from chroma_qualify.doctor.tell import Condition, report_on
 
 PROXY = {"name": "proxy", "image": "caddy:2", "ports": [{"name": "http", "containerPort": 8000}]}
+JUST_READY = {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": JUST_NOW}]}
 V1 = {"httpGet": {"path": "/api/v1/heartbeat", "port": "http"}}
 
 
@@ -125,6 +126,7 @@ def test_named_with_its_remedy(seen, rule, words, remedy):
         pytest.param(snapshot(None, policy(policyTypes=["Egress"])), id="of what goes out"),
         pytest.param(snapshot(None, policy(podSelector={"matchLabels": {"app": "x"}})), id="of others"),
         pytest.param(snapshot(healthy(config="port: [")), id="a file that cannot be read"),
+        pytest.param(snapshot(None, slices(ready=False), pod(status=JUST_READY)), id="ready since a moment ago"),
         pytest.param(
             snapshot(
                 None,

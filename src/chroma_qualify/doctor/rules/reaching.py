@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from chroma_qualify.deployment.objects import KubeObject
 from chroma_qualify.doctor.diagnosis import Diagnosis, Issue
 from chroma_qualify.doctor.look import Patient, Server
 from chroma_qualify.lint.objects import at, mapping, mappings, name_of, reference
 from chroma_qualify.lint.rules.services import leads_to
+
+# A pod's readiness is told first, and Services hear of it from controllers that may be busy.
+_TOLD_WITHIN = timedelta(seconds=30)
 
 
 def reaching(patient: Patient) -> Iterator[Diagnosis]:
@@ -97,7 +101,8 @@ def _answered(server: Server, target: object) -> bool:
 def _without_endpoints(patient: Patient, server: Server) -> Iterator[Diagnosis]:
     """Ready pods, and a Service that knows of none; pods that are not ready are told of elsewhere."""
     slices = patient.of_kind("EndpointSlice")
-    if not server.ready or not slices:
+    known = [pod for pod in server.ready if _ready_for_long(patient, pod)]
+    if not known or not slices:
         return
     for service in _services(patient, server):
         own = [
@@ -110,11 +115,22 @@ def _without_endpoints(patient: Patient, server: Server) -> Iterator[Diagnosis]:
             yield Diagnosis(
                 Issue.REACHING,
                 "no-ready-endpoints",
-                f"Service {name_of(service)} has no ready endpoint, though {len(server.ready)} of its pods are ready",
+                f"Service {name_of(service)} has no ready endpoint, though {len(known)} of its pods are ready",
                 f"{len(endpoints)} endpoints in {', '.join(name_of(item) for item in own)}",
                 "see `kubectl get endpointslices`, and whether the controller manager runs",
                 reference(service),
             )
+
+
+def _ready_for_long(patient: Patient, pod: KubeObject) -> bool:
+    """Whether a pod has been ready so long that others must know."""
+    told = [
+        item.get("lastTransitionTime")
+        for item in mappings(at(pod, "status", "conditions"))
+        if item.get("type") == "Ready"
+    ]
+    since = next(filter(None, told), at(pod, "metadata", "creationTimestamp"))
+    return since is None or patient.snapshot.taken - datetime.fromisoformat(str(since)) > _TOLD_WITHIN
 
 
 def _closed(patient: Patient, server: Server) -> Iterator[Diagnosis]:
