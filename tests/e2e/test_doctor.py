@@ -100,6 +100,7 @@ def test_a_refused_connection_is_named_with_its_remedy(name, deployed, look, rep
 def test_scaled_to_zero_is_named(deployed, look):
     scale(deployed, 0)
     try:
+        wait_ready(deployed)  # until the pod is gone: while it goes, a look may see half of it
         seen = look()
     finally:
         scale(deployed, 1)
