@@ -116,18 +116,19 @@ def test_every_target_is_up(deployed, prometheus, report):
 
 def test_the_seeds_service_monitor_is_down_for_ever(deployed, prometheus, report):
     """What the seed pointed Prometheus at, and the same with today's path: neither is a metrics endpoint."""
+    # Waited for, with its words: a scrape of a machine that is busy may end otherwise.
+    said = (("seed-as-it-was", "410 Gone"), ("seed-on-v2", "application/json"))
     targets = prometheus.wait_targets(
         deployed.namespace,
-        lambda targets: WRONG_PATHS.keys() <= {one.monitor for one in targets if one.health == "down"},
+        lambda targets: all(any(name == one.monitor and words in one.error for one in targets) for name, words in said),
         what="the seed's ServiceMonitor to be tried",
         timeout=WITHIN,
     )
-    errors = {one.monitor: one.error for one in targets if one.monitor in WRONG_PATHS}
-    assert "410 Gone" in errors["seed-as-it-was"], errors
-    assert "application/json" in errors["seed-on-v2"], errors
+    health = {one.monitor: one.health for one in targets if one.monitor in WRONG_PATHS}
+    assert health == dict.fromkeys(WRONG_PATHS, "down")
     # One series of both: they scrape the same port of the same pod.
     prometheus.wait_data(of(deployed, 'up{job="chromadb-service",%s} == 0'), timeout=WITHIN)
-    report.measure("targets that can only be down", len(errors))
+    report.measure("targets that can only be down", len(health))
 
 
 def test_promtool_checks_and_tests_the_rules(deployed, tmp_path, report):
@@ -204,7 +205,7 @@ def test_every_query_of_the_dashboard_has_data(deployed, prometheus, report):
             expression = expression.replace(variable, value)  # noqa: PLW2901
         assert "$" not in expression, expression
         try:
-            prometheus.wait_data(expression, timeout=60)
+            prometheus.wait_data(expression, timeout=120)
         except WaitTimeoutError:
             empty[name] = expression
     assert not empty
@@ -245,7 +246,8 @@ def test_network_policy_both_ways(deployed, report):
     stranger, backend, listener = inside.start(cluster, wanted)
     chroma = probes.side_door(cluster, namespace, the_server(deployed).pod)
     pods = cluster.get_json("pods", "-n", namespace)["items"]
-    at = {pod["metadata"]["labels"].get("app"): pod["status"]["podIP"] for pod in pods if pod["status"].get("podIP")}
+    live = [pod for pod in pods if pod["status"].get("podIP") and not pod["metadata"].get("deletionTimestamp")]
+    at = {pod["metadata"]["labels"].get("app"): pod["status"]["podIP"] for pod in live}
     ports = {
         "otlp": (at["chromadb-collector"], 4317),
         "metrics": (at["chromadb-collector"], 8889),
@@ -270,7 +272,7 @@ def test_network_policy_both_ways(deployed, report):
         }
 
     # Policies are programmed some time after pods start.
-    poll_for("the policies to hold, both ways", look, lambda seen: seen == open_ones, 90)
+    poll_for("the policies to hold, both ways", look, lambda seen: seen == open_ones, WITHIN)
     report.measure("right cells", sum(len(found) for _, found in asked.values()))
     inside.remove([stranger, backend, listener])
 
