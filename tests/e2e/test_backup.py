@@ -27,6 +27,7 @@ from backup_jobs import (
     with_volume,
 )
 
+from chroma_qualify.cluster.wait import poll_for
 from chroma_qualify.deployment.apply import apply, ready_pods, wait_gone, wait_ready
 from chroma_qualify.errors import UndecidedError
 from chroma_qualify.workload import client
@@ -356,4 +357,12 @@ for host, port in (("chromadb-service", 8000), ("kubernetes.default", 443)):
 
 def test_a_backup_reaches_chroma_and_nothing_else(hand):
     """The hand has the labels of a backup's pod."""
-    assert hand.python(REACH).splitlines() == ["chromadb-service reached", "kubernetes.default dropped"]
+    expected = ["chromadb-service reached", "kubernetes.default dropped"]
+    # Waited for: a new pod is known to the policies a while after it runs.
+    poll_for(
+        "Chroma to be reached, and nothing else",
+        lambda: hand.python(REACH).splitlines(),
+        lambda seen: seen == expected,
+        120,
+        1.0,
+    )
