@@ -23,8 +23,7 @@ from chroma_qualify.workload.records import make_records
 
 PATIENT = 60.0  # s for one answer, on a machine that others use as well
 SLOW = 62.0  # s that a request is under way: longer than the usual time-outs of proxies
-# s; the kubelet looks at its Secrets every minute or so, and at once when it is woken; if the news reached it only then,
-# the next time.
+# s; the kubelet looks at its Secrets when it is woken, and every minute or so, as it knows them by then
 CHANGED_WITHIN = 240.0
 MIB = 1024 * 1024
 UPLOADS = 8  # tries; a reset may overtake the answer

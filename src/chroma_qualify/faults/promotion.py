@@ -17,7 +17,7 @@ from chroma_qualify.faults.experiments import PROMOTION, Experiment
 from chroma_qualify.workload.plans import Kind, Workload, both_settings
 
 _KEPT = {"PersistentVolumeClaim", "PersistentVolume", "Namespace"}
-_ROLLOUT = 180  # seconds until another pod's container runs: it waits for the old one's grace period
+_ROLLOUT = 300  # seconds until another pod's container runs: it waits for the old one's grace period
 _NO_ROLLOUT = "no rollout"
 _FIRST_LANE = 1800  # behind those of the table of experiments
 # Every kind of traffic but the bulk, at rates that half a core keeps up with.

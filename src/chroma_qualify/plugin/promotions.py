@@ -41,7 +41,7 @@ from chroma_qualify.workload.client import connect
 
 _OVERLAYS = Path("tests") / "overlays"
 _PATIENCE = 1.0  # seconds that a new connection waits for a ready pod: clients of an outage are to see it
-_READY = 180.0  # seconds for a rollout, whose old pod has a grace period
+_READY = 300.0  # seconds for a rollout, whose old pod has a grace period
 
 
 class Promotions:
