@@ -29,6 +29,7 @@ _UNANSWERED = (
     "etcdserver: request timed out",
     "etcdserver: leader changed",
 )
+_UNSENT = ("TLS handshake timeout",)  # before anything was asked: harmless whatever it was
 _TRIES, _PAUSE = 4, 2.0  # s
 
 
@@ -72,16 +73,17 @@ class Cluster:
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl against this cluster and return the finished process.
 
-        With `check`, what can be asked again without harm is, where an API server under load has not answered.
+        With `check`, what can be asked again without harm is, where an API server under load has not answered; and
+        everything where it was never asked.
 
         Raises:
             InfraError: with kubectl's own words, if `check` and it exits non-zero or takes longer than `timeout` s.
         """
         command = [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *args]
-        tries = _TRIES if check and args[:1] and args[0] in _HARMLESS else 1
+        again = _UNANSWERED if args[:1] and args[0] in _HARMLESS else _UNSENT
         for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_unanswered),
-            stop=tenacity.stop_after_attempt(tries),
+            retry=tenacity.retry_if_exception(lambda error: _says(error, again)),
+            stop=tenacity.stop_after_attempt(_TRIES if check else 1),
             wait=tenacity.wait_fixed(_PAUSE),
             reraise=True,
         ):
@@ -101,8 +103,8 @@ class Cluster:
         return run(["docker", "exec", node.name, *command], timeout=timeout, check=check)
 
 
-def _unanswered(error: BaseException) -> bool:
-    return isinstance(error, InfraError) and any(words in error.message for words in _UNANSWERED)
+def _says(error: BaseException, any_of: Sequence[str]) -> bool:
+    return isinstance(error, InfraError) and any(words in error.message for words in any_of)
 
 
 def run(

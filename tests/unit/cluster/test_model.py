@@ -9,6 +9,7 @@ from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.errors import InfraError
 
 SLOW = 'echo "error: Get \\"https://127.0.0.1:1/\\": net/http: TLS handshake timeout" >&2; exit 1'
+CUT = 'echo "error: Post \\"https://127.0.0.1:1/\\": http2: client connection lost" >&2; exit 1'
 REFUSED = 'echo "Error from server (NotFound): pods \\"x\\" not found" >&2; exit 1'
 
 
@@ -27,13 +28,14 @@ def cluster(tmp_path, monkeypatch):
     return make
 
 
-def test_what_was_not_answered_is_asked_again(cluster):
-    there, calls = cluster(SLOW)
-    assert there.run_kubectl("get", "pods").stdout == "ok\n"
+@pytest.mark.parametrize(("verb", "words"), [("get", SLOW), ("get", CUT), ("create", SLOW)])
+def test_what_was_not_answered_or_never_asked_is_asked_again(cluster, verb, words):
+    there, calls = cluster(words)
+    assert there.run_kubectl(verb, "pods").stdout == "ok\n"
     assert calls() == 3
 
 
-@pytest.mark.parametrize(("verb", "words"), [("create", SLOW), ("get", REFUSED)])
+@pytest.mark.parametrize(("verb", "words"), [("create", CUT), ("get", REFUSED)])
 def test_what_may_have_been_done_or_was_refused_is_not(cluster, verb, words):
     there, calls = cluster(words)
     with pytest.raises(InfraError):
