@@ -44,7 +44,7 @@ def runs(run, cluster, observer, run_dir, module_deploy, request):
         begun = {(version, "newest"): begin(stack, pool, newest, version) for version in client_versions()}
         if older is not None:
             try:
-                wait_ready(older, timeout=240)
+                wait_ready(older)
             except CandidateError as error:  # it says nothing of the candidate
                 raise UndecidedError(f"the older Chroma did not get ready: {error.message}") from error
             begun[NEWEST, "oldest"] = begin(stack, pool, older, NEWEST)

@@ -8,7 +8,7 @@ import subprocess
 from chroma_qualify.checks.compatibility import ClientRun, read_run
 from chroma_qualify.cluster.images.clients import check_program, client_python
 
-_TIMEOUT = 180  # seconds; alone it takes 4, most of it for importing chromadb
+_TIMEOUT = 400  # seconds; alone it takes 4, most of it for importing chromadb
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
 
 

@@ -202,7 +202,7 @@ def test_a_refused_connection_is_a_fail(recorder, local_server):
 
 def test_a_stopped_server_times_out(recorder, local_server):
     client.create_collection(local_server.client(), "stalled")
-    session = Session(recorder, local_server.client(timeout=0.5), "stalled")
+    session = Session(recorder, local_server.client(timeout=3.0), "stalled")
     assert session.add(records(1, "first"), B).ok
     first = session.process
     local_server.process.send_signal(signal.SIGSTOP)
