@@ -114,7 +114,8 @@ def dry_run(cluster, namespace, objects):
     return cluster.run_kubectl(
         "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=false",
         "--field-manager=chroma-qualify", f"--namespace={namespace}", "-f", "-",
-        stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}), timeout=180, check=False,
+        stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}),
+        timeout=180, check=False, again=True,
     )  # fmt: skip
 
 

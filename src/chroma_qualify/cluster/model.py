@@ -7,13 +7,13 @@ import enum
 import json
 import subprocess
 import textwrap
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import kubernetes.client
 import kubernetes.config
-import tenacity
 
 from chroma_qualify.errors import InfraError
 
@@ -69,27 +69,30 @@ class Cluster:
         return kubernetes.config.new_client_from_config(config_file=str(self.kubeconfig))
 
     def run_kubectl(
-        self, *args: str, stdin: str | None = None, timeout: float = 180, check: bool = True
+        self, *args: str, stdin: str | None = None, timeout: float = 180, check: bool = True, again: bool | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl against this cluster and return the finished process.
 
-        With `check`, what can be asked again without harm is, where an API server under load has not answered; and
-        everything where it was never asked.
+        With `again`, what can be asked again without harm is, where an API server under load has not answered; and
+        everything where it was never asked. None: with `check`.
 
         Raises:
             InfraError: with kubectl's own words, if `check` and it exits non-zero or takes longer than `timeout` s.
         """
         command = [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *args]
-        again = _UNANSWERED if args[:1] and args[0] in _HARMLESS else _UNSENT
-        for attempt in tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: _says(error, again)),
-            stop=tenacity.stop_after_attempt(_TRIES if check else 1),
-            wait=tenacity.wait_fixed(_PAUSE),
-            reraise=True,
-        ):
-            with attempt:
-                return run(command, stdin=stdin, timeout=timeout, check=check)
-        raise AssertionError("unreachable: tenacity returns or raises")
+        excuses = _UNANSWERED if args[:1] and args[0] in _HARMLESS else _UNSENT
+        tries = _TRIES if (check if again is None else again) else 1
+        while True:
+            tries -= 1
+            try:
+                done = run(command, stdin=stdin, timeout=timeout, check=check)
+            except InfraError as error:
+                if not tries or not _says(error.message, excuses):
+                    raise
+            else:
+                if not tries or done.returncode == 0 or not _says(done.stderr, excuses):
+                    return done
+            time.sleep(_PAUSE)
 
     def get_json(self, *args: str) -> dict[str, Any]:
         """`kubectl get ARGS -o json`, parsed."""
@@ -103,8 +106,8 @@ class Cluster:
         return run(["docker", "exec", node.name, *command], timeout=timeout, check=check)
 
 
-def _says(error: BaseException, any_of: Sequence[str]) -> bool:
-    return isinstance(error, InfraError) and any(words in error.message for words in any_of)
+def _says(text: str, any_of: Sequence[str]) -> bool:
+    return any(words in text for words in any_of)
 
 
 def run(

@@ -88,7 +88,7 @@ def apply(cluster: Cluster, candidate: Candidate, namespace: str) -> Deployed:
     began = datetime.now(UTC)
     done = cluster.run_kubectl(
         "apply", "--server-side", "--force-conflicts", f"--field-manager={_FIELD_MANAGER}", f"--namespace={namespace}",
-        "-f", "-", stdin=moved.text, check=False,
+        "-f", "-", stdin=moved.text, check=False, again=True,
     )  # fmt: skip
     if done.returncode != 0:
         raise _not_applied(candidate, done.stderr.strip())

@@ -43,7 +43,16 @@ def test_what_may_have_been_done_or_was_refused_is_not(cluster, verb, words):
     assert calls() == 1
 
 
-def test_who_looks_at_the_answer_himself_gets_the_first(cluster):
+def test_who_looks_at_the_answer_himself_gets_the_first_or_the_last(cluster):
     there, calls = cluster(SLOW)
     assert there.run_kubectl("get", "pods", check=False).returncode == 1
     assert calls() == 1
+    assert there.run_kubectl("apply", "-f", "-", stdin="", check=False, again=True).stdout == "ok\n"
+    assert calls() == 3
+
+
+def test_it_is_not_asked_for_ever(cluster, monkeypatch):
+    monkeypatch.setattr(model, "_TRIES", 2)
+    there, calls = cluster(SLOW)
+    assert there.run_kubectl("get", "pods", check=False, again=True).returncode == 1
+    assert calls() == 2
