@@ -15,6 +15,7 @@ from chroma_qualify.deployment.objects import KubeObject
 
 EVERY = "5s"  # scrapes and evaluations; less, and a scrape may not end in time on a busy machine
 WINDOW = "30s"  # of rates: several scrapes and several exports of the collector, also on a busy machine
+LONG_WINDOW = "90s"  # of what happened once, so that nobody who looks for it misses it
 HOLD = "2s"  # for which an alert must be true
 _EXPORT = 2  # s
 _VARIABLES = {"OTEL_METRIC_EXPORT_INTERVAL": str(_EXPORT * 1000), "CANARY_SECONDS": "2"}
@@ -44,9 +45,13 @@ def _prometheus(item: dict[str, Any]) -> None:
 
 def _rules(item: dict[str, Any]) -> None:
     for rule in (rule for group in item["spec"]["groups"] for rule in group["rules"]):
-        rule["expr"] = _WINDOW.sub(f"[{WINDOW}]", rule["expr"])
+        rule["expr"] = _WINDOW.sub(_window, rule["expr"])
         if "for" in rule:
             rule["for"] = HOLD
+
+
+def _window(found: re.Match[str]) -> str:
+    return f"[{LONG_WINDOW if found.group() == '[15m]' else WINDOW}]"
 
 
 def _environment(item: dict[str, Any]) -> None:
