@@ -22,7 +22,7 @@ class Barrier:
 
     def __init__(self, chroma: Chroma) -> None:
         self._chroma = chroma
-        _make_place(chroma)
+        make_place(chroma, DATABASE)
         self._collection = chroma.create_collection("barrier", tenant=TENANT, database=DATABASE, get_or_create=True)
 
     def wait(self) -> None:
@@ -50,7 +50,7 @@ def unfinished_restore(chroma: Chroma) -> Restoring | None:
 
 def begin_restore(chroma: Chroma, backup: str, digest: str) -> Restoring:
     """Mark the server as half restored, before anything else is written to it."""
-    _make_place(chroma)
+    make_place(chroma, DATABASE)
     metadata = {"backup": backup, "digest": digest}
     made = chroma.create_collection(_RESTORING, tenant=TENANT, database=DATABASE, metadata=metadata)
     return Restoring(backup, digest, made)
@@ -61,6 +61,9 @@ def end_restore(chroma: Chroma, restoring: Restoring) -> None:
     chroma.delete_collection(restoring.collection)
 
 
-def _make_place(chroma: Chroma) -> None:
-    chroma.create_tenant(TENANT)
-    chroma.create_database(TENANT, DATABASE)
+def make_place(chroma: Chroma, database: str) -> None:
+    """Unless it is there: the tenant, and a database in it."""
+    if not chroma.has_tenant(TENANT):
+        chroma.create_tenant(TENANT)
+    if database not in chroma.databases(TENANT):
+        chroma.create_database(TENANT, database)

@@ -1,7 +1,8 @@
 """`canary`: writes to Chroma, reads back and queries, again and again, and tells Prometheus how that went.
 
 It has a collection of its own, of a fixed number of records that it writes over in turn, with a small `sync_threshold`:
-so all of the way is taken that clients' data take, the index's file included, and nothing grows. Other collections are
+so all of the way is taken that clients' data take, the index's file included, and nothing grows. It is in the tools'
+own tenant, for a Chroma without any other data must be empty to a backup and to a restore. Other collections are
 queried by turns, for an index that cannot be read fails its own collection only. The heartbeat knows of none of this.
 
 CANARY_SECONDS          from the begin of a round to the next, 30
@@ -26,10 +27,12 @@ import numpy as np
 import prometheus_client
 
 from chroma_tools._chroma import Chroma, ChromaError, Collection, Records, SettingsError
+from chroma_tools._own import TENANT, make_place
 
 log = logging.getLogger("canary")
 
 NAME = "chromadb-canary"
+DATABASE = "canary"
 RECORDS = 64  # in its collection
 BATCH = 8  # written in a round
 DIMENSION = 16
@@ -164,7 +167,12 @@ class Canary:
         connection = Chroma.from_environment(seconds=self._settings.timeout)
         chroma.append(connection)
         index = {"hnsw": {"sync_threshold": SYNC_THRESHOLD, "batch_size": BATCH}}
-        mine.append(connection.create_collection(NAME, configuration=index, get_or_create=True))
+        make_place(connection, DATABASE)
+        mine.append(
+            connection.create_collection(
+                NAME, tenant=TENANT, database=DATABASE, configuration=index, get_or_create=True
+            )
+        )
 
     def _write(self, chroma: Chroma, mine: Collection) -> Records:
         """The next few records, each with a new vector."""
@@ -201,7 +209,7 @@ class Canary:
                 one.label: one
                 for database in chroma.databases(tenant)
                 for one in chroma.collections(tenant, database)
-                if one.name != NAME and one.dimension
+                if one.dimension
             }
             self._broken = {label: why for label, why in self._broken.items() if label in found}
             for label in self._next(sorted(found)):

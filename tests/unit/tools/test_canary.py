@@ -11,7 +11,8 @@ import httpx
 import numpy as np
 import prometheus_client
 import pytest
-from chroma_tools import _chroma, canary
+from chroma_tools import _chroma, _own, _target, backup, canary, restore
+from chroma_tools._format import holds_records
 
 SETTINGS = canary.Settings(seconds=30, timeout=30, collections=3, tenant="default_tenant", port=0)
 
@@ -52,9 +53,20 @@ def test_all_is_well_and_nothing_grows(bird, registry, server):
     rounds = canary.RECORDS // canary.BATCH + 3
     assert [bird.round() for _ in range(rounds)] == [True] * rounds
     assert set(steps(registry).values()) == {1.0}
-    assert server.client().get_collection(canary.NAME, embedding_function=None).count() == canary.RECORDS
+    own = server.client(tenant=_own.TENANT, database=canary.DATABASE)
+    assert own.get_collection(canary.NAME, embedding_function=None).count() == canary.RECORDS
     # The index was written to the volume meanwhile: its file is part of what is watched.
     assert list((server.directory / "data").glob("*/index_metadata.pickle"))
+
+
+def test_a_chroma_that_only_the_canary_writes_to_is_empty(bird, own_server, target):
+    """To a backup, which must not push out one with records, and to a restore, which takes no other."""
+    assert bird.round()
+    backup.run(target, 1, ["default_tenant"])
+    (name,) = _target.names(target)
+    assert not holds_records(target / name)
+    restore.run(target, "latest")
+    assert bird.round()
 
 
 def test_a_server_that_is_away_and_back(bird, registry, own_server, monkeypatch):
