@@ -31,6 +31,7 @@ DEFAULT_URL = "http://chromadb-service:8000"
 EVERYTHING = ("embeddings", "metadatas", "documents", "uris")
 # Lists are asked for in pages of this size.
 PAGE = 1000
+READINGS = 10
 
 
 class ChromaError(Exception):
@@ -335,7 +336,16 @@ class Chroma:
         return True
 
     def _listed(self, path: str) -> list[dict[str, Any]]:
-        """All of a list that comes in pages."""
+        """All of a list that comes in pages; read anew until two readings agree, for what is deleted moves the rest."""
+        before: list[dict[str, Any]] | None = None
+        for _ in range(READINGS):
+            now = self._pages(path)
+            if len(now) < PAGE or (before is not None and {one["id"] for one in before} == {one["id"] for one in now}):
+                return now
+            before = now
+        raise ChromaError(0, f"the list {path} changed while it was read, {READINGS} times")
+
+    def _pages(self, path: str) -> list[dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         offset = 0
         while True:

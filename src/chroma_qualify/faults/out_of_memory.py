@@ -34,6 +34,8 @@ for process in $(cat "$place/cgroup.procs"); do echo 1000 > "/proc/$process/oom_
 )
 
 
+# The kernel's own word, by the container's cgroup: the runtime says nothing if it looks when that cgroup is gone.
+_KERNEL_SAYS = 'dmesg | grep -F "oom-kill:" | grep -F "$1" | tail -n 1 | cut -c 1-1500'
 _WORD_WITHIN = 30.0  # s
 
 
@@ -58,17 +60,17 @@ class OutOfMemory:
         return Injected(self.name, before, f"fill the memory of pod {before.pod} up to its limit")
 
     def prove(self, deployed: Deployed, injected: Injected) -> Proof:
-        """The container restarted in the same pod, and the kubelet says OOMKilled."""
+        """The container restarted in the same pod, and the kubelet says OOMKilled, or else the kernel does."""
         before = injected.before
         after = restarted(deployed, before)
-        if after.reason != "OOMKilled":  # the runtime may hear of the kill after the exit
-            try:
-                after = wait_for_server(
-                    deployed, "the word OOMKilled", lambda state: _killed(state, before), _WORD_WITHIN
-                )
-            except UndecidedError as error:
-                raise UndecidedError(f"the server ended otherwise than for memory: {after}") from error
-        return Proof("the server was killed for memory", f"before: {before}; after: {after}")
+        seen = f"before: {before}; after: {after}"
+        if after.reason != "OOMKilled":
+            told = shell(deployed, node_of(deployed, before), _KERNEL_SAYS, before.container_id, check=False).strip()
+            if told:
+                seen += f"; the kernel: {told}"
+            else:
+                seen = f"before: {before}; after: {_told_late(deployed, before, after)}"
+        return Proof("the server was killed for memory", seen)
 
     def undo(self, deployed: Deployed, injected: Injected) -> None:
         """Nothing: the kubelet starts the container again, in a new cgroup."""
@@ -76,6 +78,14 @@ class OutOfMemory:
     def prove_undone(self, deployed: Deployed, injected: Injected) -> Proof:
         """The container is ready."""
         return ready_again(deployed, injected)
+
+
+def _told_late(deployed: Deployed, before: ServerState, after: ServerState) -> ServerState:
+    """The runtime may hear of the kill after the exit."""
+    try:
+        return wait_for_server(deployed, "the word OOMKilled", lambda state: _killed(state, before), _WORD_WITHIN)
+    except UndecidedError as error:
+        raise UndecidedError(f"the server ended otherwise than for memory: {after}") from error
 
 
 def _killed(state: ServerState, before: ServerState) -> bool:
