@@ -9,8 +9,8 @@ help:
 	@echo 'chroma-qualify: may this set of Chroma manifests be promoted?'
 	@echo
 	@echo '  make e2e     a real kind cluster, every scenario, a verdict, evidence under runs/; the cluster is deleted'
-	@echo '               (first time about 25 min where images are built from packages, then about 11 min)'
-	@echo '  make test    unit tests; no engine and no cluster (about 2 min)'
+	@echo '               (first time about 45 min where images are built from packages, then about 14 min)'
+	@echo '  make test    unit tests; no engine and no cluster (about 6 min)'
 	@echo '  make load    the load scenarios of tests/load on a cluster of their own'
 	@echo '  make lint    ruff, mypy, import-linter, zizmor, actionlint'
 	@echo '  make setup   .venv from requirements.lock (220 MB downloaded, 620 MB installed; then at once)'
