@@ -356,8 +356,27 @@ def pod_name(pod: KubeObject) -> str:
 
 
 def unready(state: State) -> Iterator[KubeObject]:
-    """The pods that are not ready, without those that are about to go."""
-    return (pod for pod in state.pods.values() if not pod_ready(pod) and not pod["metadata"].get("deletionTimestamp"))
+    """The pods that are not ready, without those that are about to go, or will be."""
+    return (
+        pod
+        for pod in state.pods.values()
+        if not pod_ready(pod) and not pod["metadata"].get("deletionTimestamp") and not _outdated(state, pod)
+    )
+
+
+def _outdated(state: State, pod: KubeObject) -> bool:
+    """Is it of an earlier set of manifests, and only not deleted yet? It may go on failing until then."""
+    created = datetime.fromisoformat(pod["metadata"].get("creationTimestamp") or "9999-01-01T00:00:00Z")
+    if state.lasting or state.workload is None or created >= state.since:
+        return False
+    wanted, has = _images(state.workload["spec"]["template"]["spec"]), _images(pod.get("spec") or {})
+    return any(has[name] != image for name, image in wanted.items() if name in has)
+
+
+def _images(spec: KubeObject) -> dict[str, str]:
+    """Container names, init containers' too, and their images."""
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    return {str(item["name"]): str(item.get("image", "")) for item in containers}
 
 
 def statuses(pod: KubeObject) -> list[KubeObject]:

@@ -335,3 +335,19 @@ def test_is_ready(workload, pods, ready):
 
 def test_describe_with_nothing_there():
     assert describe(state()) == "the workload is not there"
+
+
+def test_a_pod_of_earlier_manifests_says_nothing_of_these():
+    """It is not deleted yet, and goes on crashing with the image that was replaced."""
+    old = pod(state={"waiting": {"reason": "CrashLoopBackOff"}}, restarts=5)
+    old["metadata"]["creationTimestamp"] = EARLIER
+    old["spec"]["containers"][0]["image"] = "chromadb/chroma:1.4.1"
+
+    def workload(image: str) -> dict[str, Any]:
+        template = {"spec": {"containers": [{"name": "chromadb", "image": image}]}}
+        return {"kind": "Deployment", "metadata": {"name": "chromadb"}, "spec": {"template": template}}
+
+    assert certain_failure(state(pods=[old], workload=workload("chromadb/chroma:1.5.9"))) is None
+    failure = certain_failure(state(pods=[old], workload=workload("chromadb/chroma:1.4.1")))
+    assert failure is not None
+    assert failure.rule == "crash-loop"
