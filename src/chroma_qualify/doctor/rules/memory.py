@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from chroma_qualify.deployment import causes
 from chroma_qualify.doctor.diagnosis import Diagnosis, Issue
-from chroma_qualify.doctor.look import Patient, quantity
+from chroma_qualify.doctor.look import Patient, Server, quantity
 from chroma_qualify.doctor.rules.starting import pod_state
 from chroma_qualify.lint.objects import at, mappings, name_of, reference
 
@@ -27,7 +27,7 @@ def memory(patient: Patient) -> Iterator[Diagnosis]:
             for cause in causes.oom_kills(pod_state(patient, server, pod), [pod]):
                 killed.add(name_of(pod))
                 yield Diagnosis(Issue.MEMORY, cause.rule, cause.message, cause.evidence, SIZING, cause.object)
-        yield from _near(patient, killed)
+        yield from _near(server, killed)
         if not server.ready:
             for pod in server.pods:
                 if at(pod, "status", "reason") == "Evicted":
@@ -42,20 +42,19 @@ def memory(patient: Patient) -> Iterator[Diagnosis]:
                     )
 
 
-def _near(patient: Patient, killed: set[str]) -> Iterator[Diagnosis]:
-    for server in patient.servers:
-        for use in server.memory:
-            pod = next(pod for pod in server.pods if name_of(pod) == use.pod)
-            containers = mappings(at(pod, "spec", "containers"))
-            limits = {c.get("name"): at(c, "resources", "limits", "memory") for c in containers}
-            limit = quantity(limits.get(use.container))
-            if limit and use.bytes >= _NEAR * limit and use.pod not in killed:
-                yield Diagnosis(
-                    Issue.MEMORY,
-                    "memory-near-limit",
-                    f"container {use.container} of pod {use.pod} takes {use.bytes / MEBIBYTE:.0f} MiB of its limit of "
-                    f"{limit / MEBIBYTE:.0f} MiB: at the limit the kernel kills it",
-                    f"working set {use.bytes} bytes; limit {limits[use.container]}",
-                    SIZING,
-                    f"Pod/{use.pod}",
-                )
+def _near(server: Server, killed: set[str]) -> Iterator[Diagnosis]:
+    for use in server.memory:
+        pod = next(pod for pod in server.pods if name_of(pod) == use.pod)
+        containers = mappings(at(pod, "spec", "containers"))
+        limits = {c.get("name"): at(c, "resources", "limits", "memory") for c in containers}
+        limit = quantity(limits.get(use.container))
+        if limit and use.bytes >= _NEAR * limit and use.pod not in killed:
+            yield Diagnosis(
+                Issue.MEMORY,
+                "memory-near-limit",
+                f"container {use.container} of pod {use.pod} takes {use.bytes / MEBIBYTE:.0f} MiB of its limit of "
+                f"{limit / MEBIBYTE:.0f} MiB: at the limit the kernel kills it",
+                f"working set {use.bytes} bytes; limit {limits[use.container]}",
+                SIZING,
+                f"Pod/{use.pod}",
+            )

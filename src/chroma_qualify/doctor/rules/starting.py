@@ -16,7 +16,7 @@ from chroma_qualify.doctor.rules.reaching import listens_elsewhere
 from chroma_qualify.lint.objects import at, find, mapping, mappings, name_of, reference
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What a dying Chroma 1.x wrote last → rule, what it means (with the groups of the pattern), remedy.
 _LAST_WORDS = (
     (
@@ -215,7 +215,7 @@ def _crashes(server: Server, pod: KubeObject) -> Iterator[Diagnosis]:
         if status["name"] == server.container.get("name"):
             previous = not at(status, "state", "terminated")
             log = server.log(pod, previous=previous) or server.log(pod, previous=not previous)
-            yield _of_last_words(server, pod, status, died, _COLOUR.sub("", log))
+            yield _of_last_words(server, pod, status, died, COLOUR.sub("", log))
         else:
             yield _crash(pod, status, died, str(died.get("message") or died.get("reason") or ""))
 

@@ -6,19 +6,16 @@ process, or hangs. So a server that was full must be restarted before anything e
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from chroma_qualify.doctor.diagnosis import Diagnosis, Issue
 from chroma_qualify.doctor.look import Patient, Server
-from chroma_qualify.doctor.rules.starting import FULL
+from chroma_qualify.doctor.rules.starting import COLOUR, FULL
 from chroma_qualify.doctor.snapshot import VolumeUse
 from chroma_qualify.lint.objects import at, name_of, reference
 
 _NEAR = 0.85
 _NOTHING = 2**20  # bytes: less than a flush of the index takes
-MEBIBYTE = 2**20
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _GROW = (
     "stop writing; enlarge the claim (`kubectl edit pvc`, where its StorageClass has allowVolumeExpansion) or move to "
     "a larger one with a backup: deleted collections give no space back"
@@ -89,7 +86,7 @@ def _logged(server: Server, uses: Sequence[VolumeUse]) -> Iterator[Diagnosis]:
 def _last(log: str) -> str:
     """The last line of a log that says so."""
     lines = (line for line in reversed(log.splitlines()) if FULL.search(line))
-    return _COLOUR.sub("", next(lines, "")).strip()[:300]
+    return COLOUR.sub("", next(lines, "")).strip()[:300]
 
 
 def _path(server: Server) -> str:
