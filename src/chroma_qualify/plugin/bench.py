@@ -19,7 +19,7 @@ from chroma_qualify.cluster.kind import load_images
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.deployment.access import Credentials
 from chroma_qualify.deployment.apply import Deployed, apply, wait_ready
-from chroma_qualify.deployment.forward import open_forward
+from chroma_qualify.deployment.forward import Forward, open_forward
 from chroma_qualify.deployment.nodeway import NodeWay
 from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.deployment.volume import drop_volume, provide_volume
@@ -35,7 +35,7 @@ from chroma_qualify.rejudge import judge_recorded
 from chroma_qualify.workload.client import connect
 
 _OPENING = 60.0  # seconds that opening a way may take, before anything is struck
-_PATIENCE = 1.0  # seconds that a new connection waits for a ready pod: clients of an outage are to see it
+PATIENCE = 1.0  # seconds that a new connection waits for a ready pod: clients of an outage are to see it
 Namespace = Callable[[str], AbstractContextManager[str]]
 
 
@@ -163,7 +163,7 @@ def _connect(way: tuple[str, int], credentials: Credentials) -> Connect:
 
 
 @contextlib.contextmanager
-def _way(experiment: Experiment, deployed: Deployed, patience: float = _PATIENCE) -> Iterator[tuple[str, int]]:
+def _way(experiment: Experiment, deployed: Deployed, patience: float = PATIENCE) -> Iterator[tuple[str, int]]:
     """Host and port by which the clients of an experiment reach Chroma."""
     candidate = deployed.candidate
     if experiment.past_api_server:
@@ -171,15 +171,21 @@ def _way(experiment: Experiment, deployed: Deployed, patience: float = _PATIENCE
         with NodeWay(server.node, server.pid, candidate.container_port) as way:
             yield way.host, way.port
         return
-    with open_forward(
+    with service_way(deployed, patience) as forward:
+        yield forward.host, forward.port
+
+
+def service_way(deployed: Deployed, patience: float = PATIENCE) -> Forward:
+    """A forward to the Service, for clients that are to see its outages: only opening it has time."""
+    candidate = deployed.candidate
+    return open_forward(
         deployed.cluster,
         deployed.namespace,
         candidate.service,
         candidate.service_port,
         patience=patience,
         opening=_OPENING,
-    ) as forward:
-        yield forward.host, forward.port
+    )
 
 
 def no_upgrade(older: str, newer: str) -> str | None:

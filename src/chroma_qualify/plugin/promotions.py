@@ -8,7 +8,7 @@ neither                 from tests/overlays/baseline-1.0 to tests/overlays/guard
 from __future__ import annotations
 
 import dataclasses
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,13 @@ from chroma_qualify.cluster.kind import load_missing_images
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.deployment.access import provide_secrets
 from chroma_qualify.deployment.apply import Deployed, apply, scale, wait_ready
-from chroma_qualify.deployment.forward import Forward, open_forward
 from chroma_qualify.deployment.migrations import Step, step
 from chroma_qualify.deployment.objects import Candidate
 from chroma_qualify.errors import CandidateError, UndecidedError
 from chroma_qualify.faults.experiment import FINAL_PATIENCE, Context, Done, perform
 from chroma_qualify.faults.promotion import promotion as planned
 from chroma_qualify.faults.promotion import prune
-from chroma_qualify.plugin.bench import no_upgrade
+from chroma_qualify.plugin.bench import no_upgrade, service_way
 from chroma_qualify.plugin.candidates import (
     Candidates,
     chroma_image,
@@ -40,7 +39,6 @@ from chroma_qualify.rejudge import judge_recorded
 from chroma_qualify.workload.client import connect
 
 _OVERLAYS = Path("tests") / "overlays"
-_PATIENCE = 1.0  # seconds that a new connection waits for a ready pod: clients of an outage are to see it
 _READY = 300.0  # seconds for a rollout, whose old pod has a grace period
 
 
@@ -124,10 +122,10 @@ class Promotions:
         # A client can send the token that it will need before it is asked for; TLS it can only change to.
         credentials = ahead if ahead.token and ahead.scheme == before.credentials.scheme else before.credentials
         with ExitStack() as stack:
-            way = stack.enter_context(_way(before, _PATIENCE))
+            way = stack.enter_context(service_way(before))
 
             def connect_finally(patience: float) -> Any:  # noqa: ANN401 (chromadb's own type)
-                there = stack.enter_context(_way(after, FINAL_PATIENCE))
+                there = stack.enter_context(service_way(after, FINAL_PATIENCE))
                 return connect(there.host, there.port, credentials=ahead, timeout=patience)
 
             done = perform(
@@ -174,10 +172,3 @@ def promotion_pair(run: Run, cluster: Cluster, candidates: Candidates, root: Pat
 
 def _usual(image: str) -> str:
     return image.removeprefix("docker.io/")
-
-
-def _way(deployed: Deployed, patience: float) -> AbstractContextManager[Forward]:
-    candidate = deployed.candidate
-    return open_forward(
-        deployed.cluster, deployed.namespace, candidate.service, candidate.service_port, patience=patience
-    )

@@ -10,6 +10,7 @@ from typing import Any
 from kubernetes.utils.quantity import parse_quantity
 
 from chroma_qualify.deployment.objects import Candidate, of_kind
+from chroma_qualify.plugin.candidates import with_objects
 
 # What a container may ask for at most, where several environments share the node of a test.
 MODEST = {"cpu": "100m", "memory": "256Mi"}
@@ -34,8 +35,7 @@ def modest(candidate: Candidate) -> Candidate:
         else item
         for item in candidate.objects
     ]
-    changed = Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl, access=candidate.access)
-    return dataclasses.replace(changed, digest=candidate.digest)
+    return dataclasses.replace(with_objects(candidate, objects), digest=candidate.digest)
 
 
 def _lowered(value: Any) -> Any:  # noqa: ANN401 (a value of somebody's YAML)
