@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from chroma_qualify.cluster.model import Node
 from chroma_qualify.deployment.apply import Deployed
+from chroma_qualify.deployment.volume import directory_on_node
 from chroma_qualify.errors import UndecidedError
 
 # Name, size, time of the last change and sum of each file: also what was written again as it was would show.
@@ -19,12 +20,7 @@ def fingerprint(deployed: Deployed) -> tuple[str, ...]:
     Raises:
         UndecidedError: it cannot be seen from a node of ours.
     """
-    claim = deployed.candidate.claim
-    if claim is None or not deployed.cluster.nodes:
-        raise UndecidedError("the data directory cannot be looked at: there is no claim, or no node of ours")
-    bound = deployed.cluster.get_json("persistentvolumeclaim", claim, f"--namespace={deployed.namespace}")
-    volume = deployed.cluster.get_json("persistentvolume", bound["spec"].get("volumeName") or "")["spec"]
-    path = str((volume.get("hostPath") or volume.get("local") or {}).get("path", ""))
+    path = directory_on_node(deployed)
     for node in deployed.cluster.nodes if path else ():
         if files := _files(deployed, node, path):
             return files

@@ -78,20 +78,25 @@ def drop_volume(volume: LoopVolume) -> None:
 
 def loop_volume(deployed: Deployed) -> LoopVolume | None:
     """The volume of ours that a deployment's data is on, as the API server knows it; None: it is another one."""
-    claim = deployed.candidate.claim
-    if claim is None or not deployed.cluster.nodes:
-        return None
-    bound = deployed.cluster.get_json("persistentvolumeclaim", claim, f"--namespace={deployed.namespace}")
-    name = bound["spec"].get("volumeName")
-    if not name:
-        return None
-    source = deployed.cluster.get_json("persistentvolume", name)["spec"]
-    path = str((source.get("hostPath") or source.get("local") or {}).get("path", ""))
-    for node in deployed.cluster.nodes:
+    path = directory_on_node(deployed)
+    for node in deployed.cluster.nodes if path else ():
         found = volume_of(deployed.cluster, node, path)
         if found and deployed.cluster.on_node(node, "mountpoint", "-q", path, check=False).returncode == 0:
             return found
     return None
+
+
+def directory_on_node(deployed: Deployed) -> str:
+    """Where a deployment's data is on its node of ours; "" where it is on none, or no volume is bound yet."""
+    claim = deployed.candidate.claim
+    if claim is None or not deployed.cluster.nodes:
+        return ""
+    bound = deployed.cluster.get_json("persistentvolumeclaim", claim, f"--namespace={deployed.namespace}")
+    name = bound["spec"].get("volumeName")
+    if not name:
+        return ""
+    source = deployed.cluster.get_json("persistentvolume", name)["spec"]
+    return str((source.get("hostPath") or source.get("local") or {}).get("path", ""))
 
 
 def _claim_spec(candidate: Candidate) -> KubeObject:
