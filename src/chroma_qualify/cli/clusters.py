@@ -1,0 +1,81 @@
+"""`up`, `down`, `status`, `clean`: clusters that stay, and what was left behind.
+
+They need a Docker engine; `make up`, `make down`, `make clean` see to that.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from chroma_qualify.cli.words import ImageMode, version
+from chroma_qualify.errors import UsageError
+
+if TYPE_CHECKING:
+    from chroma_qualify.cluster.model import Cluster
+
+
+def up(
+    name: Annotated[str | None, typer.Option(help="Name of the cluster; default: a unique one.")] = None,
+    nodes: Annotated[int, typer.Option(min=1, help="The control plane and workers.")] = 1,
+    k8s_version: Annotated[str | None, typer.Option(callback=version)] = None,
+    chroma_version: Annotated[str | None, typer.Option(callback=version)] = None,
+    images: ImageMode = ImageMode.AUTO,
+) -> None:
+    """Bring up a cluster that stays, and print how to reach it."""
+    from chroma_qualify.cluster.kind import ClusterConfig, create_cluster
+
+    config = ClusterConfig(
+        name=name,
+        workers=nodes - 1,
+        k8s_version=k8s_version or "",
+        chroma_version=chroma_version or "",
+        images=images.value,
+        keep=True,
+    )
+    cluster = create_cluster(config, typer.echo)
+    _tell(cluster)
+
+
+def down(name: Annotated[str | None, typer.Argument(help="Default: every cluster that was kept.")] = None) -> None:
+    """Delete a cluster that was kept, or all of them."""
+    from chroma_qualify.cluster.kind import delete_cluster, kept_clusters
+
+    kept = [cluster.name for cluster in kept_clusters()]
+    if name is not None and name not in kept:
+        raise UsageError(f"there is no cluster {name}", remedy=f"there are: {', '.join(kept) or 'none'}")
+    for each in [name] if name else kept:
+        delete_cluster(each)
+        typer.echo(f"deleted cluster {each}")
+    if not kept:
+        typer.echo("there is no cluster to delete")
+
+
+def status() -> None:
+    """List the clusters that were kept, and how to reach them."""
+    from chroma_qualify.cluster.kind import kept_clusters
+
+    kept = kept_clusters()
+    for cluster in kept:
+        _tell(cluster)
+    if not kept:
+        typer.echo("no cluster was kept")
+
+
+def clean() -> None:
+    """Delete every cluster of ours that no living run uses, also those that were kept."""
+    from chroma_qualify.cluster.kind import sweep
+
+    swept = sweep(kept_too=True)
+    typer.echo(f"deleted: {', '.join(swept)}" if swept else "nothing was left behind")
+
+
+def _tell(cluster: Cluster) -> None:
+    from chroma_qualify.report.console import how_to_reach
+
+    sandboxed = "chroma-qualify" in os.environ.get("DOCKER_HOST", "")
+    typer.echo(f"cluster {cluster.name}: kubeconfig {cluster.kubeconfig}")
+    typer.echo(f"look at it:  {how_to_reach(cluster.kubeconfig, cluster.kubectl, sandboxed=sandboxed)}")
+    typer.echo("delete it:   make down")
