@@ -196,6 +196,10 @@ def test_operating(operated, cluster, report):
     with operator.collection() as collection:
         assert collection.get()["ids"] == ["kept"]
 
+    assert "guard:" in operator.next_of("upgrade")
+    operator.next_of("upgrade")
+    operator.next_of("upgrade")
+
     said = operator.next_of("troubleshooting")
     assert "healthy" in said, said
     operator.next_of("troubleshooting")
@@ -205,9 +209,6 @@ def test_operating(operated, cluster, report):
     operator.ready()
     operator.next_of("troubleshooting")
 
-    assert "guard:" in operator.next_of("upgrade")
-    operator.next_of("upgrade")
-    operator.next_of("upgrade")
     try:
         operator.next_of("upgrade")
     finally:
