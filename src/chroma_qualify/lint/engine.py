@@ -21,6 +21,7 @@ from chroma_qualify.lint.rules.services import unreachable
 from chroma_qualify.lint.rules.settings import ignored_setting
 from chroma_qualify.lint.rules.tmp import no_writable_tmp
 from chroma_qualify.lint.rules.volumes import two_servers_one_volume
+from chroma_qualify.lint.schema import RULE as SCHEMA_RULE
 from chroma_qualify.lint.settings import DEFAULTS, Settings
 
 Rule: TypeAlias = Callable[[Sequence[KubeObject]], Iterable[Finding]]
@@ -40,6 +41,12 @@ RULES: Mapping[str, Rule] = {
 }
 
 SETTINGS_RULES: Mapping[str, SettingsRule] = {}
+NOTHING_TO_JUDGE = "no-chroma-workload"
+
+
+def rule_names() -> list[str]:
+    """Every rule that can be waived, in the order in which they are told."""
+    return [*RULES, *SETTINGS_RULES, SCHEMA_RULE]
 
 
 def lint_objects(objects: Sequence[Mapping[str, Any]], settings: Settings = DEFAULTS) -> list[Finding]:
@@ -58,7 +65,7 @@ def lint_objects(objects: Sequence[Mapping[str, Any]], settings: Settings = DEFA
     if not chroma_workloads(flat):
         return [
             Finding(
-                rule="no-chroma-workload",
+                rule=NOTHING_TO_JUDGE,
                 severity=Severity.UNKNOWN,
                 message="None of the objects runs a Chroma server, so no rule could judge them.",
                 evidence=f"{len(flat)} objects: {', '.join(sorted({str(o.get('kind')) for o in flat})) or 'none'}",

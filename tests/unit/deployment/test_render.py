@@ -9,8 +9,9 @@ import pytest
 import yaml
 from test_candidate import DEPLOYMENT, HPA, SERVICES
 
+from chroma_qualify.deployment.manifests import KUSTOMIZATIONS
 from chroma_qualify.deployment.objects import Candidate, of_kind
-from chroma_qualify.deployment.render import KUSTOMIZATIONS, in_namespace, load_candidate
+from chroma_qualify.deployment.render import in_namespace, load_candidate
 from chroma_qualify.errors import UsageError
 
 FOUND = shutil.which("kubectl")  # `make test` provides one
