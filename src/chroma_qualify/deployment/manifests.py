@@ -6,11 +6,13 @@ Imports nothing that takes long: a lint is a matter of a fraction of a second.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any, BinaryIO
 
 from chroma_qualify.deployment.yamltext import MOST_BYTES, decode, documents
@@ -21,6 +23,7 @@ KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 QUALIFICATION = "qualification.yaml"  # what a topology promises: ours, not Kubernetes'
 WAIVERS = "lint-waivers.yaml"  # which findings of the lint its owner takes: ours, too
 STDIN = "-"
+_MOST_DIRECTORIES = 1000  # below one that holds no manifests itself
 _KUSTOMIZE_SECONDS = 120.0  # without a network it takes less than one
 
 Renderer = Callable[[], Sequence[str]]  # the command that renders a kustomization, less the directory
@@ -121,16 +124,12 @@ def kustomize(directory: Path, renderer: Sequence[str]) -> list[KubeObject]:
 
 def plain_objects(directory: Path) -> list[KubeObject]:
     """The objects in a directory of plain YAML; raises UsageError for what cannot be read."""
-    paths = yaml_files(directory)
+    if (directory / "Chart.yaml").is_file():
+        remedy = f"render it first: helm template NAME {directory} | chroma-qualify lint -, or > DIR/all.yaml"
+        raise UsageError(f"{directory} is a chart of Helm, not manifests", remedy=remedy)
+    paths = yaml_files(directory) or _below(directory)
     if not paths:
-        if (directory / "Chart.yaml").is_file() or any(path.is_dir() for path in directory.iterdir()):
-            remedy = "name the directory that holds them; a chart is rendered: helm template … | chroma-qualify lint -"
-        else:
-            remedy = "name a directory of Kubernetes manifests"
-        raise UsageError(f"{directory} holds no YAML file", remedy=remedy)
-    if (directory / "Chart.yaml") in paths:
-        remedy = f"render it: helm template {directory} | chroma-qualify lint -"
-        raise UsageError(f"{directory} is a Helm chart, and no manifests yet", remedy=remedy)
+        raise UsageError(f"{directory} holds no YAML file", remedy="name a directory of Kubernetes manifests")
     found = [obj for path in paths for obj in _objects(decode(_bytes(path), str(path)), str(path))]
     return _some(found, str(directory))
 
@@ -183,6 +182,27 @@ def _of_directory(directory: Path, renderer: Renderer) -> list[KubeObject]:
     return kustomize(directory, renderer())
 
 
+def _below(directory: Path) -> list[Path]:
+    """The files of all directories below one that has none itself, as `helm template --output-dir` leaves them.
+
+    Raises:
+        UsageError: there are kustomizations below: which one is meant? Or more files than manifests would be.
+    """
+    found: list[Path] = []
+    kustomizations: list[Path] = []
+    for number, (place, inner, names) in enumerate(os.walk(directory)):
+        if number > _MOST_DIRECTORIES:
+            remedy = "name the directory that holds the manifests"
+            raise UsageError(f"{directory} holds more than {_MOST_DIRECTORIES} directories", remedy=remedy)
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        kustomizations += [Path(place)] if set(KUSTOMIZATIONS) & set(names) else []
+        found += yaml_files(Path(place))
+    if kustomizations:
+        where = ", ".join(str(path) for path in kustomizations[:5])
+        raise UsageError(f"{directory} holds no manifests itself, but below it: {where}", remedy="name one of them")
+    return found
+
+
 def _bytes(path: Path) -> bytes:
     """At most one byte more than is taken: a device has no end."""
     try:
@@ -210,12 +230,13 @@ def _objects(text: str, source: str) -> Iterator[KubeObject]:
         if not _is_object(document.value):
             said = f"{source}: document {document.number} is no Kubernetes object (apiVersion, kind or name missing)"
             raise UsageError(said)
-        if document.value["kind"] != "List":
+        if not _is_list(document.value):
             yield document.value
             continue
-        for number, item in enumerate(document.value.get("items") or ()):
+        for item in document.value["items"] or ():
             if not _is_object(item):
-                raise UsageError(f"{source}: item {number} of the List in document {document.number} is no object")
+                said = f"{source}: document {document.number} is a list, of which an item is no Kubernetes object"
+                raise UsageError(said)
             yield item
 
 
@@ -223,7 +244,12 @@ def _is_object(document: Any) -> bool:  # noqa: ANN401 (anything can be in a YAM
     if not isinstance(document, dict) or not document.get("apiVersion") or not document.get("kind"):
         return False
     metadata = document.get("metadata")
-    return document["kind"] == "List" or (isinstance(metadata, dict) and bool(metadata.get("name")))
+    return _is_list(document) or (isinstance(metadata, dict) and bool(metadata.get("name")))
+
+
+def _is_list(document: dict[str, Any]) -> bool:
+    """A List, also of one kind, as PodList."""
+    return str(document["kind"]).endswith("List") and isinstance(document.get("items", ""), list | NoneType)
 
 
 def _kustomize_error(directory: Path, said: str) -> UsageError:

@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 
 from chroma_qualify.deployment.access import Access
+from chroma_qualify.deployment.foreign import own_objects
 from chroma_qualify.deployment.manifests import KUSTOMIZATIONS, QUALIFICATION, kustomize, load_objects
 from chroma_qualify.deployment.objects import Candidate, KubeObject, dump, of_kind
-from chroma_qualify.deployment.qualification import load_access
+from chroma_qualify.deployment.qualification import load_access, load_chosen
 from chroma_qualify.errors import UsageError
 
 
@@ -31,10 +32,12 @@ def load_candidate(directory: Path, kubectl: Path) -> Candidate:
     Raises:
         UsageError: one sentence on what is wrong with the directory.
     """
-    objects = load_objects(directory, kubectl)
+    objects, notes = own_objects(load_objects(directory, kubectl))
     access = load_access(directory)
-    candidate = Candidate.from_objects(objects, directory, kubectl=kubectl, access=access)
+    chosen = load_chosen(directory)
+    candidate = Candidate.from_objects(objects, directory, kubectl=kubectl, access=access, chosen=chosen, notes=notes)
     _refuse_unused(candidate, access)
+    _refuse_twice(candidate)
     return candidate
 
 
@@ -46,6 +49,20 @@ def _refuse_unused(candidate: Candidate, access: Access) -> None:
             raise UsageError(
                 f"{candidate.directory / QUALIFICATION} names the Secret {name}, which {candidate.name} does not use",
                 remedy="name the Secret that the pod mounts",
+            )
+
+
+def _refuse_twice(candidate: Candidate) -> None:
+    """A run has one namespace, in which two objects of one name would be one."""
+    seen: dict[tuple[str, str, str], str] = {}
+    for item in candidate.objects:
+        key = (str(item["apiVersion"]).rpartition("/")[0], item["kind"], item["metadata"]["name"])
+        space = str(item["metadata"].get("namespace") or "the default one")
+        if seen.setdefault(key, space) != space:
+            raise UsageError(
+                f"{candidate.directory} holds {key[1]} {key[2]} in two namespaces, {seen[key]} and {space}, "
+                "and a run puts everything into one",
+                remedy="name a directory that holds one of them",
             )
 
 
@@ -65,8 +82,7 @@ def in_namespace(candidate: Candidate, namespace: str) -> Candidate:
         objects = kustomize(directory, [str(candidate.kubectl), "kustomize"])
     if candidate.namespace:
         objects = [_follow(item, candidate.namespace, namespace) for item in objects]
-    moved = Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl, access=candidate.access)
-    return dataclasses.replace(moved, digest=candidate.digest)
+    return dataclasses.replace(candidate.with_objects(objects), digest=candidate.digest)
 
 
 def _follow(item: KubeObject, old: str, new: str) -> KubeObject:
