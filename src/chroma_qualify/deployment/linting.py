@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from chroma_qualify.deployment.foreign import own_objects
 from chroma_qualify.deployment.manifests import STDIN, WAIVERS, find_renderer, load_any
 from chroma_qualify.deployment.yamltext import MOST_BYTES, decode, documents
 from chroma_qualify.errors import UsageError
@@ -60,10 +61,11 @@ def lint_directory(what: str, stdin: BinaryIO, settings: Settings = DEFAULTS, wa
     """
     with ThreadPoolExecutor(max_workers=1) as pool:
         loading = pool.submit(load_any, what, find_renderer, stdin)
-        from chroma_qualify.deployment.schemas import cluster_schemas
+        from chroma_qualify.deployment.schemas import cluster_schemas, refuse_unknown_version
 
+        refuse_unknown_version(settings.kubernetes)
         schemas = cluster_schemas(settings.kubernetes)
-        objects = loading.result()
+        objects, _ = own_objects(loading.result())  # what a run leaves out is no matter of the lint
     given = load_waivers(_beside(what) if waivers is None else waivers, needed=waivers is not None)
     return lint_candidate(objects, what, schemas, settings, given)
 

@@ -20,7 +20,7 @@ from kubernetes_validate.utils import all_versions, schema_contents
 
 from chroma_qualify.cluster.images.addons import addon_dir
 from chroma_qualify.cluster.images.catalog import load_catalog
-from chroma_qualify.errors import QualifyError
+from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.lint.schema import Schema, crd_schemas
 
 # libyaml's where there is one: of a definition of Prometheus' the other takes seconds.
@@ -46,9 +46,17 @@ def cluster_schemas(version: str = "") -> ClusterSchemas:
     return ClusterSchemas(version)  # not run from a checkout
 
 
-def known_versions() -> list[str]:
-    """The versions of Kubernetes (major and minor) whose schemas there are, oldest first."""
-    return [version.rpartition(".")[0] for version in all_versions()]
+def refuse_unknown_version(version: str) -> None:
+    """The schemas of another version would say what is not so.
+
+    Raises:
+        UsageError: there are no schemas of this version of Kubernetes; "" is the newest.
+    """
+    known = all_versions()
+    if version and _numbers(version) not in map(_numbers, known):
+        oldest, newest = (each.rpartition(".")[0] for each in (known[0], known[-1]))
+        said = f"there are no schemas of Kubernetes {version}"
+        raise UsageError(said, remedy=f"there are those of {oldest} to {newest}")
 
 
 class ClusterSchemas:

@@ -23,6 +23,7 @@ from chroma_qualify.lint.rules.tmp import no_writable_tmp
 from chroma_qualify.lint.rules.volumes import two_servers_one_volume
 from chroma_qualify.lint.schema import RULE as SCHEMA_RULE
 from chroma_qualify.lint.settings import DEFAULTS, Settings
+from chroma_qualify.lint.waivers import EXPIRED, UNUSED
 
 Rule: TypeAlias = Callable[[Sequence[KubeObject]], Iterable[Finding]]
 SettingsRule: TypeAlias = Callable[[Sequence[KubeObject], Settings], Iterable[Finding]]
@@ -47,6 +48,11 @@ NOTHING_TO_JUDGE = "no-chroma-workload"
 def rule_names() -> list[str]:
     """Every rule that can be waived, in the order in which they are told."""
     return [*RULES, *SETTINGS_RULES, SCHEMA_RULE]
+
+
+def all_rules() -> list[str]:
+    """Every rule name that a lint can say."""
+    return [*rule_names(), NOTHING_TO_JUDGE, EXPIRED, UNUSED]
 
 
 def lint_objects(objects: Sequence[Mapping[str, Any]], settings: Settings = DEFAULTS) -> list[Finding]:
