@@ -213,4 +213,4 @@ def test_a_long_run_stays_small(tmp_path):
     assert len(series.usage) == 24
     assert "CPU and memory: the 24 largest of 40 pods are shown, the sum is of all" in series.notes
     number = sum(sum(traffic.total.ok) * series.width for traffic in series.traffic)
-    assert number == pytest.approx(24_000, abs=1), "nothing is lost by making it small"
+    assert number == pytest.approx(24_000, rel=1e-3), "nothing is lost by making it small"
