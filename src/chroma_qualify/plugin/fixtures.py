@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,7 +33,7 @@ from chroma_qualify.plugin.hooks import CANDIDATES, RUN
 from chroma_qualify.plugin.lane import second_lane
 from chroma_qualify.plugin.run import Run, ScenarioState
 from chroma_qualify.report.console import how_to_reach
-from chroma_qualify.report.verdict import Measure
+from chroma_qualify.report.verdict import Matrix, MatrixCell, Measure
 
 if TYPE_CHECKING:
     from chroma_qualify.faults.experiment import Context
@@ -77,6 +77,19 @@ class Report:
     def measure(self, name: str, value: float, unit: str = "") -> None:
         """A number for the verdict's table."""
         self._state.measures.append(Measure(name, float(value), unit))
+
+    def matrix(
+        self, name: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[MatrixCell | None]]
+    ) -> None:
+        """A table of what was promised and what was seen; it judges nothing by itself.
+
+        Raises:
+            ValueError: it has not a cell, or None, for each row and column.
+        """
+        if [len(row) for row in cells] != [len(columns)] * len(rows):
+            raise ValueError(f"matrix {name} must have {len(rows)} rows of {len(columns)} cells")
+        whole = tuple(tuple(row) for row in cells)
+        self._state.matrices.append(Matrix(name, self._state.name, tuple(rows), tuple(columns), whole))
 
     def add(self, *findings: Finding) -> None:
         """What a check found, as it is."""
@@ -163,7 +176,10 @@ def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequ
 def observer(run: Run, cluster: Cluster, run_dir: Path) -> Iterator[Observer]:
     """Writes timeline.jsonl and every container's log from its birth."""
     with Observer(cluster, run_dir, run.clock) as observer:
-        yield observer
+        try:
+            yield observer
+        finally:
+            run.digests |= observer.digests()
 
 
 @pytest.fixture
