@@ -69,7 +69,9 @@ def test_truth_table(deploy, report, run_dir, elsewhere):
         seen = probes.probe_all(questions)
         rounds += 1
         cells = table(seen)
-        right = right + 1 if settled(cells) else 0
+        # Without a policy nothing will ever be as promised: it is enough to know what is.
+        known = all(cell.judge() is not Judgement.UNDECIDED for cell in cells) if bare else settled(cells)
+        right = right + 1 if known else 0
         if right == 2 or time.monotonic() - begin > SETTLE:
             break
     report.measure("policies settled", time.monotonic() - begin, "s")

@@ -67,7 +67,7 @@ def test_running_pod(seen, report, run):
             ids = set(status[field].split())
             if "0" in ids if run.options.manifests else ids != {"1000"}:
                 wanted = "any but 0" if run.options.manifests else "1000"
-                report.fail(rule, f"{who} has {word} {', '.join(sorted(ids))}, promised is {wanted}", evidence=ids)
+                report.fail(rule, f"{who} has {word} {', '.join(sorted(ids))}, promised is {wanted}", evidence=status[field])
         held = {field: status[field] for field in NO_CAPABILITIES if int(status[field], 16)}
         if held:
             report.fail("holds-capabilities", f"{who} holds capabilities or could", evidence=held)
