@@ -74,7 +74,11 @@ def test_running_pod(seen, report, run):
     if look["tmp"] != "done":
         report.fail("tmp-not-writable", f"{pod} cannot write to /tmp, SQLite needs it", evidence=look["tmp"])
     if look["token"]:
-        report.fail("service-account-token", f"{pod} holds a service account token it has no use for")
+        report.fail(
+            "service-account-token",
+            f"{pod} holds a service account token it has no use for",
+            remedy="automountServiceAccountToken: false",
+        )
     report.measure("processes looked at", len(look["processes"]))
 
 
