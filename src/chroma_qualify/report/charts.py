@@ -182,9 +182,9 @@ def _packed(bands: Sequence[Band], first: int) -> tuple[list[Band], int]:
     return packed, first + len(free)
 
 
-def own(series: Series) -> Rates | None:
-    """The clients' operations on the candidate, of both lanes: what a run expects to fail has a history of its own."""
-    total = [traffic.total for traffic in series.traffic if not traffic.lane.startswith("expected")]
+def _clients(series: Series) -> Rates | None:
+    """All clients' operations: of both lanes, and of a run that must fail; percentiles are those of the slowest."""
+    total = [traffic.total for traffic in series.traffic]
     if len(total) < 2:
         return total[0] if total else None
     counted = {name: _added([getattr(rates, name) for rates in total]) for name in ("ok", "fail", "info")}
@@ -198,7 +198,7 @@ def own(series: Series) -> Rates | None:
 
 
 def _latency(series: Series) -> list[Line]:
-    rates = own(series)
+    rates = _clients(series)
     if rates is None:
         return []
     return [
@@ -209,13 +209,12 @@ def _latency(series: Series) -> list[Line]:
 
 
 def _throughput(series: Series) -> list[Line]:
-    rates = own(series)
+    rates = _clients(series)
     if rates is None:
         return []
-    mine = [traffic for traffic in series.traffic if not traffic.lane.startswith("expected")]
-    names = list(dict.fromkeys(name for traffic in mine for name in traffic.by_operation))
+    names = list(dict.fromkeys(name for traffic in series.traffic for name in traffic.by_operation))
     columns = {
-        name: _added([traffic.by_operation[name].ok for traffic in mine if name in traffic.by_operation])
+        name: _added([traffic.by_operation[name].ok for traffic in series.traffic if name in traffic.by_operation])
         for name in names
     }
     lines = [
@@ -226,7 +225,7 @@ def _throughput(series: Series) -> list[Line]:
 
 
 def _errors(series: Series) -> list[Line]:
-    rates = own(series)
+    rates = _clients(series)
     if rates is None or not (any(rates.fail) or any(rates.info)):
         return []
     return [

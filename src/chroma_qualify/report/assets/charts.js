@@ -57,6 +57,7 @@
     ctx.restore();
   }}});
 
+  const margin = () => innerWidth < 480 && !printing ? 52 : 62;
   const LANE = 22;
   const lanes = host => ({hooks: {
     draw: u => {
@@ -102,7 +103,7 @@
     if (Math.abs(min - range[0]) > 1e-9 || Math.abs(max - range[1]) > 1e-9) show(min, max);
   };
   const base = (host, height) => ({
-    width: Math.max(200, Math.floor(host.clientWidth)), height, padding: [8, 8, 0, 0],
+    width: printing ? 660 : Math.max(200, Math.floor(host.clientWidth)), height, padding: [8, 8, 0, 0],
     cursor: {sync: {key: "run"}, drag: {x: true, y: false, dist: 4}, y: false, points: {size: 6},
       // A double click shows the whole run, in all charts; uPlot's own would only know its data.
       bind: {dblclick: () => () => { show(0, data.seconds); return null; }}},
@@ -115,7 +116,7 @@
     const rows = 1 + Math.max(0, ...data.bands.map(band => band.lane));
     const options = {...base(host, rows * LANE + 8 + 28),
       scales: {x: {...scaleX}, y: {range: [0, 1]}}, legend: {show: false},
-      axes: [xAxis(true), {...axis(), size: 62, values: () => [], ticks: {show: false}, grid: {show: false}}],
+      axes: [xAxis(true), {...axis(), size: margin(), values: () => [], ticks: {show: false}, grid: {show: false}}],
       series: [{}, {show: false}], plugins: [lanes(host)]};
     return new uPlot(options, [[0, data.seconds], [0, 0]], host);
   };
@@ -138,8 +139,8 @@
     const options = {...base(host, printing ? 120 : narrow ? 150 : 170),
       scales: {x: {...scaleX}, y},
       legend: {show: true, live: true, mount: (u, el) => legend.append(el),
-        markers: {width: 2, dash: (u, i) => u.series[i].dash && u.series[i].dash.length ? "dashed" : "solid"}},
-      axes: [xAxis(true), {...axis(), size: 62, space: 32, values: (u, at) => at.map(v => v == null ? "" : written(v, spec.unit)),
+        markers: {width: 2, dash: (u, i) => { const dash = u.series[i].dash || []; return !dash.length ? "solid" : dash[0] < 4 ? "dotted" : "dashed"; }}},
+      axes: [xAxis(true), {...axis(), size: margin(), space: 32, values: (u, at) => at.map(v => v == null ? "" : written(v, spec.unit)),
         incrs: spec.unit === "pods" ? [1, 2, 5, 10, 20, 50] : spec.unit === "bytes" ? Array.from({length: 40}, (_, i) => 2 ** i) : undefined}],
       series: [{label: "at", value: (u, v) => v == null ? "\u2013" : clock(v)}, ...series], plugins: [bands()]};
     return new uPlot(options, [values, ...spec.lines.map(line => line.data)], host);
