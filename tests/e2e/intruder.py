@@ -7,7 +7,9 @@ of it, which they must find. Used by test_authentication.
 import contextlib
 import dataclasses
 import http.client
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+
+from chroma_qualify.report.verdict import MatrixCell
 
 HEARTBEAT = "/api/v2/heartbeat"
 DATABASE = "/api/v2/tenants/default_tenant/databases/default_database"
@@ -48,6 +50,7 @@ ROUTES = (
     ("PUT", "/api/v2/version"),
     ("BREW", "/api/v2/version"),
 )
+EVERYWHERE = ("nothing", "another token")  # strangers who are tried at every route
 FEW = (("GET", "/api/v2/version"), ("GET", f"{DATABASE}/collections"), ("POST", "/api/v2/tenants"))
 
 Connect = Callable[[], http.client.HTTPConnection]
@@ -109,7 +112,7 @@ def try_all(connect: Connect, token: str) -> Iterator[Try]:
     """Every stranger at a few routes, and some of them at every route."""
     with contextlib.closing(Asker(connect)) as asker:
         for who, headers in strangers(token).items():
-            routes = ROUTES if who in {"nothing", "another token"} else FEW
+            routes = ROUTES if who in EVERYWHERE else FEW
             for method, path in routes:
                 yield Try(method, path, who, asker.ask(method, path, headers))
 
@@ -131,6 +134,23 @@ def holes(connect: Connect, token: str) -> Iterator[Try]:
 def shut_out(connect: Connect, token: str) -> list[Try]:
     """What its holder cannot ask: Chroma itself says other things than 401."""
     return [each for each in try_as_holder(connect, token) if each.status == 401]
+
+
+def matrices(refused: Sequence[Try], admitted: Sequence[Try]) -> tuple[tuple, tuple]:
+    """What was tried as two tables for `Report.matrix`: each credential at a few routes, few at every route."""
+    cells = {}
+    for expected, tries in (("401", refused), ("not 401", admitted)):
+        for each in tries:
+            right = (each.status == 401) == (expected == "401")
+            cell = MatrixCell(expected, str(each.status), "right" if right else "wrong")
+            cells[each.who, f"{each.method} {each.path}"] = cell
+    everybody = list(dict.fromkeys(who for who, _ in cells))
+    few, routes = ([f"{method} {path}" for method, path in some] for some in (FEW, ROUTES))
+    some = [who for who in everybody if who in EVERYWHERE or any(each.who == who for each in admitted)]
+    return (
+        (everybody, few, [[cells.get((who, route)) for route in few] for who in everybody]),
+        (routes, some, [[cells.get((who, route)) for who in some] for route in routes]),
+    )
 
 
 def heartbeat_holes(connect: Connect) -> list[Try]:

@@ -104,6 +104,9 @@ def test_nobody_gets_in_without_the_token(door, way, report):
     out = [each for each in holder if each.status == 401]
     for each in out[:5]:
         report.fail("shut-out", f"the holder of the token does not get in: {each}")
+    by_credential, by_route = intruder.matrices(tried, holder)
+    report.matrix("who gets in, by credential", *by_credential)
+    report.matrix("who gets in, by route", *by_route)
     report.measure("requests with the token", len(holder))
     report.measure("of them let in", len(holder) - len(out))
     assert asks(way, door.credentials) == 200, "the control, the version for who has the token"

@@ -19,7 +19,7 @@ import pytest
 from chroma_qualify.deployment.apply import create_namespace, delete_namespace, ready_pods
 from chroma_qualify.errors import InfraError, UndecidedError
 from chroma_qualify.load import inside, peers, probes
-from chroma_qualify.load.truth_table import Cell, Control, Judgement, picture, settled
+from chroma_qualify.load.truth_table import Cell, Control, Judgement, as_matrix, picture, settled
 
 pytestmark = pytest.mark.alone  # it has pods in the namespace that monitoring has its own in
 
@@ -75,6 +75,7 @@ def test_truth_table(deploy, report, run_dir, elsewhere):
             break
     report.measure("policies settled", time.monotonic() - begin, "s")
     report.measure("right cells", sum(cell.judge() is Judgement.RIGHT for cell in cells), f"of {len(cells)}")
+    report.matrix("who may reach what", *as_matrix(cells))
     write(run_dir / "policy.json", cells, seen, rounds)
     judge(report, cells)
 

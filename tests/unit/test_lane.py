@@ -133,7 +133,10 @@ def test_two_lanes_one_verdict(lanes):
     junit = (lanes.directory / "junit.xml").read_text()
     assert 'tests="4"' in junit
     assert "beside_too" in junit
-    assert json.loads((lanes.directory / "beside" / "plan.json").read_text())["scenarios"] == ALL[2:]
+    beside = json.loads((lanes.directory / "beside" / "plan.json").read_text())
+    assert beside["scenarios"] == ALL[2:]
+    assert beside["origin"] == plan["origin"], "both lanes have one clock"
+    assert by_name["b::beside"]["began"] > by_name["a::here"]["began"], "seconds of the run, in both lanes"
     assert lanes.directory.resolve().name == plan["run_id"]  # not the lane's
 
 

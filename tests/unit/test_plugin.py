@@ -443,3 +443,21 @@ def test_collect_only_makes_nothing(qualify):
     result, _ = qualify("def test_it(): pass", "--collect-only")
     assert result.ret == 0
     assert not Path("runs").exists()
+
+
+def test_a_scenario_can_say_a_table_and_the_verdict_says_when_it_ran(qualify):
+    _, verdict = qualify(
+        """
+import pytest
+from chroma_qualify.report.verdict import MatrixCell
+def test_it(report):
+    report.matrix("who", ["a", "b"], ["x"], [[MatrixCell("open", "closed", "wrong")], [None]])
+    with pytest.raises(ValueError): report.matrix("who", ["a", "b"], ["x"], [[None]])
+"""
+    )
+    cell = {"expected": "open", "seen": "closed", "judgement": "wrong"}
+    table = {"name": "who", "scenario": "inner::it", "rows": ["a", "b"], "columns": ["x"], "cells": [[cell], [None]]}
+    assert verdict["matrices"] == [table]
+    (scenario,) = verdict["scenarios"]
+    assert 0 <= scenario["began"] <= scenario["began"] + scenario["seconds"] <= verdict["seconds"] + 0.01
+    assert f"--seed {verdict['seed']}" in verdict["command"]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from chroma_qualify.checks.promises import Setting, Stress
+from chroma_qualify.errors import UsageError
 from chroma_qualify.faults import FAULTS, by_name
 from chroma_qualify.faults.base import Fault
 from chroma_qualify.workload.history import Phase
@@ -106,6 +107,19 @@ def experiments(power_losses: int = POWER_LOSSES) -> tuple[Experiment, ...]:
     and again is held back by the kubelet, for longer each time.
     """
     return tuple(_numbered(_table(power_losses)))
+
+
+def chosen(table: Sequence[Experiment], names: Sequence[str]) -> tuple[Experiment, ...]:
+    """Those of a table that are named, by themselves or by their fault; all of them if nothing is named.
+
+    Raises:
+        UsageError: one name is none of either.
+    """
+    known = {name for each in table for name in (each.name, each.fault.name)}
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"there is no fault {unknown[0]!r}", remedy=f"there are {', '.join(sorted(known))}")
+    wanted = set(names)
+    return tuple(each for each in table if not wanted or wanted & {each.name, each.fault.name})
 
 
 def fault_names() -> frozenset[str]:

@@ -10,6 +10,8 @@ import dataclasses
 import enum
 from collections.abc import Sequence
 
+from chroma_qualify.report.verdict import MatrixCell
+
 CLOSED = frozenset({"timeout", "refused", "unreachable"})
 """Outcomes of a blocked connection: most networks drop silently, some refuse."""
 
@@ -98,6 +100,22 @@ def picture(cells: Sequence[Cell]) -> str:
     """The table as text, one line a cell."""
     marks = {Judgement.RIGHT: "ok   ", Judgement.WRONG: "WRONG", Judgement.UNDECIDED: "?    "}
     return "\n".join(f"{marks[cell.judge()]} {cell.explain()}" for cell in cells)
+
+
+def as_matrix(cells: Sequence[Cell]) -> tuple[list[str], list[str], list[list[MatrixCell | None]]]:
+    """The table as `Report.matrix` takes it: sources, targets, and a cell or None for each of both."""
+    sources = list(dict.fromkeys(cell.source for cell in cells))
+    targets = list(dict.fromkeys(cell.target for cell in cells))
+    known = {(cell.source, cell.target): cell for cell in cells}
+    table = [[_told(known.get((source, target))) for target in targets] for source in sources]
+    return sources, targets, table
+
+
+def _told(cell: Cell | None) -> MatrixCell | None:
+    if cell is None:
+        return None
+    seen = "/".join(dict.fromkeys(cell.outcomes)) or "not probed"
+    return MatrixCell("open" if cell.expected else "closed", seen, cell.judge().value)
 
 
 def _fits(outcome: str, *, expected: bool) -> bool:

@@ -51,6 +51,7 @@ class Observer:
         self._objects: dict[str, KubeObject] = {}  # by uid: what is there, followed or not
         self._away: set[str] = set()  # kinds whose watch is broken
         self._written: dict[str, Fields] = {}  # by uid
+        self._digests: dict[str, str] = {}  # by image
         self._logs: dict[tuple[str, str], ContainerLog] = {}  # by pod uid and container
         self._api = cluster.api_client()
         # Logs have a client of their own: each stream holds a connection of its pool.
@@ -84,6 +85,11 @@ class Observer:
     def collect(self, namespace: str) -> None:
         """Dump the objects, descriptions and events of a namespace to `objects/NAMESPACE/`; never raises."""
         collect(self._cluster, namespace, self._run_dir / "objects" / namespace)
+
+    def digests(self) -> dict[str, str]:
+        """Of each image that a container of a followed namespace ran: what the node knows it by."""
+        with self._lock:
+            return dict(sorted(self._digests.items()))
 
     def close(self) -> None:
         """Stop all watchers and logs; at most 2 s for all together, as all are told before any is waited for."""
@@ -163,6 +169,8 @@ class Observer:
                 core = kubernetes.client.CoreV1Api(self._log_api)
                 self._logs[key] = ContainerLog(core, pod, container["name"], path)
             self._logs[key].tell(container)
+            if container.get("imageID"):
+                self._digests[container["image"]] = container["imageID"]
             if change == "DELETED":
                 self._logs[key].end()
 

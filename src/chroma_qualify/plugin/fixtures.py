@@ -11,7 +11,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +20,7 @@ import pytest
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.cluster.kind import ClusterConfig, ephemeral_cluster, find_cluster
 from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.deployment.admission import ENFORCE
 from chroma_qualify.deployment.apply import Deployed, apply, create_namespace, delete_namespace, wait_ready
 from chroma_qualify.deployment.forward import Forward, open_forward
 from chroma_qualify.deployment.objects import Candidate
@@ -32,7 +33,7 @@ from chroma_qualify.plugin.hooks import CANDIDATES, RUN
 from chroma_qualify.plugin.lane import second_lane
 from chroma_qualify.plugin.run import Run, ScenarioState
 from chroma_qualify.report.console import how_to_reach
-from chroma_qualify.report.verdict import Measure
+from chroma_qualify.report.verdict import Matrix, MatrixCell, Measure
 
 if TYPE_CHECKING:
     from chroma_qualify.faults.experiment import Context
@@ -76,6 +77,19 @@ class Report:
     def measure(self, name: str, value: float, unit: str = "") -> None:
         """A number for the verdict's table."""
         self._state.measures.append(Measure(name, float(value), unit))
+
+    def matrix(
+        self, name: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[MatrixCell | None]]
+    ) -> None:
+        """A table of what was promised and what was seen; it judges nothing by itself.
+
+        Raises:
+            ValueError: it has not a cell, or None, for each row and column.
+        """
+        if [len(row) for row in cells] != [len(columns)] * len(rows):
+            raise ValueError(f"matrix {name} must have {len(rows)} rows of {len(columns)} cells")
+        whole = tuple(tuple(row) for row in cells)
+        self._state.matrices.append(Matrix(name, self._state.name, tuple(rows), tuple(columns), whole))
 
     def add(self, *findings: Finding) -> None:
         """What a check found, as it is."""
@@ -128,6 +142,7 @@ def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequ
     if options.use_cluster:
         cluster = find_cluster(options.use_cluster)
         _note_versions(run, cluster)
+        _settle(run, cluster, request)
         run.say(f"cluster {cluster.name}: used as it is")
         with second_lane(request.session, cluster.name):
             yield cluster
@@ -143,6 +158,7 @@ def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequ
         raise InfraError(error.message, remedy=error.remedy, evidence=error.evidence) from error
     try:
         _note_versions(run, cluster)
+        _settle(run, cluster, request)
         run.say(f"cluster {cluster.name}: ready")
         with second_lane(request.session, cluster.name):
             yield cluster
@@ -160,7 +176,10 @@ def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequ
 def observer(run: Run, cluster: Cluster, run_dir: Path) -> Iterator[Observer]:
     """Writes timeline.jsonl and every container's log from its birth."""
     with Observer(cluster, run_dir, run.clock) as observer:
-        yield observer
+        try:
+            yield observer
+        finally:
+            run.digests |= observer.digests()
 
 
 @pytest.fixture
@@ -308,6 +327,15 @@ def _note_versions(run: Run, cluster: Cluster) -> None:
         run.images = images.source.value
 
 
+def _settle(run: Run, cluster: Cluster, request: pytest.FixtureRequest) -> None:
+    """The candidate as this cluster can have it, and what there is to say of that; the first lane says it."""
+    pulls = run.images != Source.PACKAGES.value
+    for finding in request.config.stash[CANDIDATES].settle(cluster, pulls=pulls):
+        if not run.options.beside_of:
+            run.add_finding(finding)
+            run.say(f"{finding.severity.value}: {finding.rule}: {finding.message}")
+
+
 def _server_version(cluster: Cluster) -> str:
     """What the API server says of itself, e.g. `1.37.2`."""
     told = json.loads(cluster.run_kubectl("version", "--output=json").stdout)
@@ -351,7 +379,7 @@ def fresh_namespace(run: Run, cluster: Cluster, observer: Observer, node: pytest
     words = re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("test_").removesuffix(".py")).strip("-")
     space = f"cq-{words[:40].strip('-')}-{run.id[-6:]}-{next(_numbers)}"
     labels = {
-        "pod-security.kubernetes.io/enforce": "restricted",
+        ENFORCE: node.config.stash[CANDIDATES].pod_security,
         "app.kubernetes.io/managed-by": "chroma-qualify",
         "chroma-qualify/run": run.id,
     }

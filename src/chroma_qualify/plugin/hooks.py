@@ -196,6 +196,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         raise
     finally:
         state.seconds = max(time.monotonic() - begin - (run.parts_seconds() - parts), 0.001)
+        state.began = max(run.clock() / 1e9 - state.seconds, 0.0)  # what is no part of it came before it
         result = state.result()
         run.say(f"{state.name}: {result.outcome.value} after {state.seconds:.1f} s {result.reason}".rstrip())
 

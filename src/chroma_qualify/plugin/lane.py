@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 
 from chroma_qualify.findings import Finding, Severity
-from chroma_qualify.plugin.run import PARTS_VARIABLE, Run
+from chroma_qualify.plugin.run import ORIGIN_VARIABLE, PARTS_VARIABLE, Run
 from chroma_qualify.report.write import read_verdict
 
 BESIDE = "beside"  # `pytestmark = pytest.mark.beside` at the head of a file of scenarios
@@ -83,7 +83,7 @@ class Lane:
         self._process = subprocess.Popen(
             command,
             cwd=self._cwd,
-            env={**environment, "PYTHONUNBUFFERED": "1"},
+            env={**environment, "PYTHONUNBUFFERED": "1", ORIGIN_VARIABLE: str(self._run.origin)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

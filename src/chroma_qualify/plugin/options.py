@@ -10,13 +10,17 @@ import importlib.metadata
 import os
 import re
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from chroma_qualify.cluster.lease import cluster_dir, read_leases
+from chroma_qualify.duration import seconds_of
 from chroma_qualify.errors import UsageError
+from chroma_qualify.faults.experiments import chosen, experiments
 
+KIND = "kind"  # what `--cluster` says for a cluster that the run makes
 IMAGE_MODES = ("auto", "registry", "packages")
 _ONE_LANE = "ONE_LANE"  # in the environment, as for scripts/qualify
 _KIND_PLUGIN = "pytest-kind"
@@ -41,6 +45,16 @@ class Options:
         power_losses: how often the volume's power is cut.
         repeat: how often the scenarios are done that can be repeated on one cluster.
         baseline: directory of the manifests in use, from which the candidate is promoted; None: see `promotions`.
+        scenario: pytest's `-k`, which scenarios were asked for; "" for all.
+        only: names of scenarios as verdict.json has them; empty: all.
+        faults: names of experiments or their faults: only these are made; empty: all.
+        time_limit: seconds from the begin of the run after which no scenario begins and a running one is ended.
+        context: what `--cluster` says: a context of a kubeconfig; None: a kind cluster is made.
+        kubeconfig: the file that the context is in; None: KUBECONFIG, else ~/.kube/config.
+        namespace: what the names of the run's namespaces begin with, or the one namespace that it has.
+        yes: asked beforehand whether the run may use that cluster, and answered.
+        loader_image: image of the pods that make load; None: the one that our images have.
+        load_pods: how many of them; 0: as each scenario does it.
     """
 
     manifests: Path | None
@@ -60,6 +74,16 @@ class Options:
     one_lane: bool = False
     beside_of: str = ""
     baseline: Path | None = None
+    scenario: str = ""
+    only: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    time_limit: float | None = None
+    context: str | None = None
+    kubeconfig: Path | None = None
+    namespace: str | None = None
+    yes: bool = False
+    loader_image: str | None = None
+    load_pods: int = 0
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -86,13 +110,23 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     )
     group.addoption("--one-lane", action="store_true", help="No second lane: one scenario after the other")
     group.addoption("--beside-of", metavar="RUN", default="", help="Used by a run to start its second lane")
+    group.addoption(
+        "--only", metavar="NAME", action="append", help="This scenario, as verdict.json names it"
+    )
+    group.addoption("--fault", metavar="NAME", action="append", help="Of the faults only this one; repeatable")
+    group.addoption("--time-limit", metavar="SPAN", help="As 600, 30m, 1h: then no scenario begins, a running one ends")
+    group.addoption("--cluster", metavar="NAME", default=KIND, help="kind (default), current-context, or a context")
+    group.addoption("--namespace", metavar="NAME", help="The namespace on a cluster that is not ours")
+    group.addoption("--yes", action="store_true", help="Use a cluster that is not ours without asking")
+    group.addoption("--loader-image", metavar="REF", help="Image of the pods that make load, on a cluster not ours")
+    group.addoption("--load-pods", metavar="N", default="0", help="How many pods make the load (default: as ever)")
     group.addoption("--images", metavar="MODE", default="auto", help=f"One of {', '.join(IMAGE_MODES)} (default: auto)")
     if not _registered_by_pytest_kind(pluginmanager):
         group.addoption("--cluster-name", default=None, help="Name of the kind cluster (default: a unique one)")
         group.addoption("--keep-cluster", action="store_true", help="Do not delete the cluster after the run")
         group.addoption("--kind-bin", default=None, help="The kind binary to use")
         group.addoption("--kind-kubectl-bin", default=None, help="The kubectl binary to use")
-        group.addoption("--kubeconfig", default=None, help="Refused: a run has a kubeconfig of its own")
+        group.addoption("--kubeconfig", default=None, help="With --cluster: the file that the context is in")
         group.addoption("--kind-image", default=None, help="Refused: use --k8s-version")
 
 
@@ -138,6 +172,16 @@ def parse_options(config: pytest.Config) -> Options:
         one_lane=bool(config.getoption("one_lane")) or os.environ.get(_ONE_LANE, "0") not in {"", "0"},
         beside_of=str(config.getoption("beside_of")),
         baseline=baseline,
+        scenario=str(config.option.keyword or ""),
+        only=tuple(config.getoption("only") or ()),
+        faults=_faults(config.getoption("fault") or ()),
+        time_limit=seconds_of(limit, "--time-limit") if (limit := config.getoption("time_limit")) is not None else None,
+        context=None if (context := str(config.getoption("cluster"))) == KIND else context,
+        kubeconfig=_existing(config.getoption("kubeconfig"), "--kubeconfig", config.invocation_params.dir),
+        namespace=config.getoption("namespace"),
+        yes=bool(config.getoption("yes")),
+        loader_image=config.getoption("loader_image"),
+        load_pods=_number(config.getoption("load_pods"), "--load-pods", least=0, most=1000),
     )
 
 
@@ -155,16 +199,21 @@ def _registered_by_pytest_kind(pluginmanager: pytest.PytestPluginManager) -> boo
 
 def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
     """Options of pytest-kind's that have no meaning here."""
-    if config.getoption("kubeconfig"):
+    if config.getoption("kubeconfig") and config.getoption("cluster") == KIND:
         raise UsageError(
             "--kubeconfig cannot be used: a run makes a cluster, and its kubeconfig, of its own",
-            remedy="use --keep-cluster: the run then prints how to reach the cluster",
+            remedy="name a context of it with --cluster, or use --keep-cluster and reach the run's own cluster",
         )
     if config.getoption("kind_image"):
         raise UsageError(
             "--kind-image cannot be used: the node image follows from the version of Kubernetes",
             remedy="use --k8s-version and --images",
         )
+
+
+def _faults(names: Sequence[str]) -> tuple[str, ...]:
+    chosen(experiments(), names)  # refuses what is unknown
+    return tuple(names)
 
 
 def _existing(given: str | None, option: str, base: Path, *, directory: bool = False) -> Path | None:

@@ -19,14 +19,25 @@ from chroma_qualify.checks.plan import RunPlan, read_plan
 from chroma_qualify.checks.promises import STRICTEST, Promises
 from chroma_qualify.checks.run import ExperimentResult, left_risks
 from chroma_qualify.findings import Finding, Severity
+from chroma_qualify.plugin.command import command_of
 from chroma_qualify.plugin.options import Options
 from chroma_qualify.rejudge import experiment_json
 from chroma_qualify.report.junit import write_junit
-from chroma_qualify.report.verdict import Measure, Outcome, Part, RunResult, ScenarioResult, judge, outcome_of
+from chroma_qualify.report.verdict import (
+    Matrix,
+    Measure,
+    Outcome,
+    Part,
+    RunResult,
+    ScenarioResult,
+    judge,
+    outcome_of,
+)
 from chroma_qualify.report.write import Plan, write_plan, write_verdict
 from chroma_qualify.workload.history import run_clock
 
 LINT = "lint"
+ORIGIN_VARIABLE = "CHROMA_QUALIFY_ORIGIN"  # set for a second lane: zero of the run's clock, so that both have one axis
 PARTS_VARIABLE = "CHROMA_QUALIFY_PARTS"  # set by scripts/qualify: "setup=0.4 images=1.2", seconds
 
 
@@ -37,6 +48,8 @@ class ScenarioState:
     name: str
     findings: list[Finding] = dataclasses.field(default_factory=list)
     measures: list[Measure] = dataclasses.field(default_factory=list)
+    matrices: list[Matrix] = dataclasses.field(default_factory=list)
+    began: float | None = None  # seconds from the start of the run
     seconds: float = 0.0
     reason: str = ""
     interrupted: bool = False
@@ -53,7 +66,7 @@ class ScenarioState:
         elif outcome is Outcome.PASS and self.reason:
             outcome = Outcome.NOT_RUN
         reason = self.reason if outcome is Outcome.NOT_RUN else ""
-        return ScenarioResult(self.name, outcome, self.seconds, tuple(self.measures), reason)
+        return ScenarioResult(self.name, outcome, self.seconds, tuple(self.measures), reason, self.began)
 
 
 class Run:
@@ -63,22 +76,29 @@ class Run:
         id: name of the run, unique.
         directory: the run directory; exists once `start` was called.
         versions: what runs, as far as it is known; `images`: where its images came from.
-        clock: nanoseconds since the start of the run, for everything that is recorded.
+        digests: of the images that run, as far as they are known.
+        origin: the machine's monotonic clock (ns) at zero of `clock`.
+        clock: nanoseconds since the start of the run, for everything that is recorded; a second lane has the run's.
         result: what it ended with, once `finish` was called.
     """
 
     def __init__(self, options: Options, say: Callable[[str], None], runs: Path) -> None:
-        self._date = datetime.datetime.now(datetime.UTC).date().isoformat()
+        now = datetime.datetime.now(datetime.UTC)
+        self._started = now.isoformat()
+        self._date = now.date().isoformat()
         self.id = f"{self._date}-{secrets.token_hex(3)}"
         self.options = options
         self.directory = options.run_dir or runs / self.id
         self.started = False
         self.result: RunResult | None = None
         self.versions: dict[str, str] = {}
+        self.digests: dict[str, str] = {}
         self.images = options.images
         self._in_runs = options.run_dir is None
         self._say = say
-        self.clock = run_clock()
+        given = os.environ.get(ORIGIN_VARIABLE, "") if options.beside_of else ""
+        self.origin = int(given) if given.isdigit() else time.monotonic_ns()
+        self.clock = run_clock(self.origin)
         self._begin = time.monotonic()
         self._experiments: list[ExperimentResult] = []
         self._states: dict[str, ScenarioState] = {}
@@ -90,6 +110,7 @@ class Run:
         self._beside: frozenset[str] = frozenset()
         self._lane_parts: list[Part] = []
         self._lane_experiments: tuple[Mapping[str, object], ...] = ()
+        self._lane_matrices: tuple[Matrix, ...] = ()
 
     def start(
         self,
@@ -128,6 +149,8 @@ class Run:
             date=self._date,
             experiments=tuple(experiments),
             promises=promises.as_json() if promises.stated else None,
+            started=self._started,
+            origin=self.origin,
             options={
                 "images": options.images,
                 "nodes": options.nodes,
@@ -193,7 +216,8 @@ class Run:
     def add_lint(self, findings: Sequence[Finding], seconds: float) -> None:
         """Record what the linter found as scenario `lint`; the run goes on."""
         named = [dataclasses.replace(finding, scenario=LINT) for finding in findings]
-        self._states = {LINT: ScenarioState(LINT, findings=named, seconds=seconds), **self._states}
+        began = max(self.clock() / 1e9 - seconds, 0.0)
+        self._states = {LINT: ScenarioState(LINT, findings=named, began=began, seconds=seconds), **self._states}
 
     def add_finding(self, finding: Finding) -> None:
         """Record a finding of no scenario in particular."""
@@ -225,7 +249,9 @@ class Run:
         self._lane_parts = [Part(f"beside: {part.name}", part.seconds) for part in other.parts]
         self._lane_parts.append(Part("second lane, beside the first", seconds))
         self._lane_experiments = other.experiments
+        self._lane_matrices = other.matrices
         self.versions = {**other.versions, **self.versions}
+        self.digests = {**other.digests, **self.digests}
 
     def findings_of(self, node_id: str) -> list[Finding]:
         """What a scenario has found, in either lane."""
@@ -269,6 +295,11 @@ class Run:
             manifests=plan.manifests if plan else "",
             digest=plan.digest if plan else "",
             experiments=(*(experiment_json(each) for each in self._experiments), *self._lane_experiments),
+            matrices=(*(each for state in self._states.values() for each in state.matrices), *self._lane_matrices),
+            command=command_of(self.options),
+            digests=self.digests,
+            started=self._started,
+            seconds=time.monotonic() - self._begin,
         )
         write_verdict(self.result, self.directory)
         write_junit(self.result, self.directory)

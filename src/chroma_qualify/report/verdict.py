@@ -70,6 +70,7 @@ class ScenarioResult:
         outcome: how it ended.
         seconds: set-up, body and teardown together.
         reason: why it did not run, or "".
+        began: seconds from the start of the run; None: it did not, or nobody knows.
     """
 
     name: str
@@ -77,6 +78,37 @@ class ScenarioResult:
     seconds: float
     measures: tuple[Measure, ...] = ()
     reason: str = ""
+    began: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MatrixCell:
+    """One cell of a matrix.
+
+    Attributes:
+        expected: what was promised, e.g. `open`.
+        seen: what was seen, e.g. `timeout/timeout`.
+        judgement: `right`, `wrong` or `undecided`.
+    """
+
+    expected: str
+    seen: str
+    judgement: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Matrix:
+    """A table of what was promised and what was seen, e.g. who may reach what.
+
+    Attributes:
+        cells: one tuple for each of `rows`, with a cell or None (it was not tried) for each of `columns`.
+    """
+
+    name: str
+    scenario: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[MatrixCell | None, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,6 +131,11 @@ class RunResult:
         manifests: the candidate's directory, or "" for the topologies that scenarios choose.
         digest: sha256 of the rendered candidate, or "".
         experiments: what each fault did to the clients, as verdict.json has it.
+        matrices: what scenarios promised and saw, as tables.
+        command: the shell command that repeats the run, or "".
+        digests: of the images that ran, e.g. `{"chroma:1.5.9": "sha256:…"}`, as far as the cluster told them.
+        started: when, UTC, as ISO 8601 has it; "" if nobody knows.
+        seconds: from its start until the verdict.
     """
 
     run_id: str
@@ -112,6 +149,11 @@ class RunResult:
     manifests: str = ""
     digest: str = ""
     experiments: tuple[Mapping[str, object], ...] = ()
+    matrices: tuple[Matrix, ...] = ()
+    command: str = ""
+    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    started: str = ""
+    seconds: float = 0.0
 
 
 def judge(findings: Iterable[Finding], scenarios: Iterable[ScenarioResult]) -> tuple[Verdict, tuple[Finding, ...]]:

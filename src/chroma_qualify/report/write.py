@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chroma_qualify.findings import Finding, Severity
-from chroma_qualify.report.verdict import Measure, Outcome, Part, RunResult, ScenarioResult, Verdict
+from chroma_qualify.report.verdict import Matrix, MatrixCell, Measure, Outcome, Part, RunResult, ScenarioResult, Verdict
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Plan:
         date: the day of the run, YYYY-MM-DD: accepted risks are held against it.
         experiments: the faults to come, and their traffic, as `checks.plan` reads them.
         promises: what qualification.yaml says; None: there is none.
+        started: when the run began, UTC, as ISO 8601 has it.
+        origin: the machine's monotonic clock (ns) at the zero of the run's clock: a second lane has the same one.
     """
 
     run_id: str
@@ -40,6 +42,8 @@ class Plan:
     date: str = ""
     experiments: tuple[Mapping[str, Any], ...] = ()
     promises: Mapping[str, Any] | None = None
+    started: str = ""
+    origin: int | None = None
 
 
 def write_plan(plan: Plan, directory: Path) -> Path:
@@ -52,15 +56,16 @@ def write_verdict(result: RunResult, directory: Path) -> Path:
     document = dataclasses.asdict(result)
     # The two keys that other tools read come first.
     ordered = {"verdict": document.pop("verdict"), "findings": document.pop("findings"), **document}
+    for timed in (*ordered["scenarios"], *ordered["parts"], ordered):
+        timed["seconds"] = round(timed["seconds"], 3)
     for scenario in ordered["scenarios"]:
-        scenario["seconds"] = round(scenario["seconds"], 3)
-    for part in ordered["parts"]:
-        part["seconds"] = round(part["seconds"], 3)
+        if scenario["began"] is not None:
+            scenario["began"] = round(scenario["began"], 3)
     return _write(directory / "verdict.json", ordered)
 
 
 def read_verdict(directory: Path) -> RunResult:
-    """What `write_verdict` wrote into a run directory.
+    """What `write_verdict` wrote into a run directory, also an older one: what it did not know yet is empty.
 
     Raises:
         OSError: there is none.
@@ -90,10 +95,25 @@ def read_verdict(directory: Path) -> RunResult:
             images=document["images"],
             manifests=document["manifests"],
             digest=document["digest"],
-            experiments=tuple(document["experiments"]),
+            experiments=tuple(document.get("experiments", ())),
+            matrices=tuple(_matrix(matrix) for matrix in document.get("matrices", ())),
+            command=document.get("command", ""),
+            digests=document.get("digests", {}),
+            started=document.get("started", ""),
+            seconds=document.get("seconds", 0.0),
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{directory / 'verdict.json'} is no verdict: {error!r}") from error
+
+
+def _matrix(document: Mapping[str, Any]) -> Matrix:
+    return Matrix(
+        name=document["name"],
+        scenario=document["scenario"],
+        rows=tuple(document["rows"]),
+        columns=tuple(document["columns"]),
+        cells=tuple(tuple(None if cell is None else MatrixCell(**cell) for cell in row) for row in document["cells"]),
+    )
 
 
 def _write(path: Path, document: Mapping[str, object]) -> Path:

@@ -100,9 +100,9 @@ class Answer:
         return self.outcome is Outcome.OK
 
 
-def run_clock() -> Clock:
-    """The clock of a run: monotonic nanoseconds since this call."""
-    start = time.monotonic_ns()
+def run_clock(origin: int | None = None) -> Clock:
+    """The clock of a run: monotonic nanoseconds since this call, or since `origin`, another process's call of it."""
+    start = time.monotonic_ns() if origin is None else origin
     return lambda: time.monotonic_ns() - start
 
 
