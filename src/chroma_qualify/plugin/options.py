@@ -110,9 +110,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     )
     group.addoption("--one-lane", action="store_true", help="No second lane: one scenario after the other")
     group.addoption("--beside-of", metavar="RUN", default="", help="Used by a run to start its second lane")
-    group.addoption(
-        "--only", metavar="NAME", action="append", help="This scenario, as verdict.json names it"
-    )
+    group.addoption("--only", metavar="NAME", action="append", help="This scenario, as verdict.json names it")
     group.addoption("--fault", metavar="NAME", action="append", help="Of the faults only this one; repeatable")
     group.addoption("--time-limit", metavar="SPAN", help="As 600, 30m, 1h: then no scenario begins, a running one ends")
     group.addoption("--cluster", metavar="NAME", default=KIND, help="kind (default), current-context, or a context")
