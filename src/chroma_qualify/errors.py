@@ -29,6 +29,10 @@ class UndecidedError(QualifyError):
     """The question could not be answered: a control failed, a fault has no proof."""
 
 
+class UnavailableError(QualifyError):
+    """What a scenario needs is not to be had on this cluster; it did not run, and nothing is known of the candidate."""
+
+
 class CandidateError(QualifyError):
     """The candidate failed; `rule` is the name of the rule it broke."""
 

@@ -40,7 +40,7 @@ class Lease:
 
     def owner_lives(self) -> bool:
         """Does the process that made the cluster still run?"""
-        return self.boot == _boot() and _start_time(self.pid) == self.started
+        return process_lives(self.pid, self.started, self.boot)
 
     def is_over(self) -> bool:
         """May anybody sweep the cluster?"""
@@ -58,7 +58,7 @@ def take_lease(name: str, *, kept: bool) -> Lease:
     """Write a lease for this process; before the cluster is created, so that a killed creation is swept too."""
     pid = os.getpid()
     expires = time.time() + (KEPT_LEASE if kept else 0)
-    lease = Lease(name, pid, _start_time(pid), _boot(), expires, kept)
+    lease = Lease(name, pid, start_time(pid), boot_id(), expires, kept)
     place = cluster_dir(name)
     place.mkdir(parents=True, exist_ok=True)
     temporary = place / ".lease.json"
@@ -83,14 +83,20 @@ def drop_lease(name: str) -> None:
     shutil.rmtree(cluster_dir(name), ignore_errors=True)
 
 
-def _boot() -> str:
+def process_lives(pid: int, started: int, boot: str) -> bool:
+    """Is it still the process that it was: of this boot, with this start time (0: there was none)?"""
+    return boot == boot_id() and start_time(pid) == started
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:  # not Linux: pids alone must do
         return ""
 
 
-def _start_time(pid: int) -> int:
+def start_time(pid: int) -> int:
     """Field 22 of /proc/PID/stat (proc(5)); 0 where there is no such process, or no /proc.
 
     A zombie counts as none: a killed owner stays one for as long as nobody reaps it, in a container perhaps for ever.

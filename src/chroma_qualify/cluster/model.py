@@ -14,11 +14,15 @@ from typing import Any
 
 import kubernetes.client
 import kubernetes.config
+import yaml
 
 from chroma_qualify.errors import InfraError
 
+RUN_LABEL = "chroma-qualify/run"  # its value is the run's id
+LOADER_IMAGE = "chroma-qualify/loader:dev"  # of helper pods; the nodes of our own clusters have it
 _SHOWN = 160  # characters of a command in an error
 _HARMLESS = frozenset({"apply", "delete", "describe", "events", "get", "logs", "scale", "uncordon", "version"})
+_MAKES = frozenset({"apply", "create"})
 _UNANSWERED = (
     "TLS handshake timeout",
     "client connection lost",
@@ -49,20 +53,41 @@ class Node:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Guest:
+    """On what terms we are in a cluster that is not ours.
+
+    Attributes:
+        run: id of the run: the value of RUN_LABEL on what we make.
+        namespace: the one that was lent to us; "": we make our own.
+        role: the ClusterRole that we bind to ourselves in each namespace that we make; "": our rights reach there.
+        kinds: what may be deleted in a lent namespace, as kubectl names it.
+    """
+
+    run: str
+    namespace: str = ""
+    role: str = ""
+    kinds: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Cluster:
     """A running cluster whose add-ons are ready.
 
     Attributes:
-        name: kind's cluster name.
+        name: kind's cluster name, or the context's of a cluster that is not ours.
         kubeconfig: a kubeconfig file that only this cluster uses.
         kubectl: the kubectl binary to use with it.
         nodes: its nodes, control plane first; empty for a cluster that is not ours.
+        guest: on what terms we are there; None: it is ours.
+        loader: image of helper pods; "": it has none.
     """
 
     name: str
     kubeconfig: Path
     kubectl: Path
     nodes: tuple[Node, ...] = ()
+    guest: Guest | None = None
+    loader: str = LOADER_IMAGE
 
     def api_client(self) -> kubernetes.client.ApiClient:
         """A new API client; the caller closes it."""
@@ -80,6 +105,8 @@ class Cluster:
             InfraError: with kubectl's own words, if `check` and it exits non-zero or takes longer than `timeout` s.
         """
         command = [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *args]
+        if stdin is not None and args[:1] and args[0] in _MAKES and self.guest and self.guest.namespace:
+            stdin = labelled(stdin, self.guest.run)
         excuses = _UNANSWERED if args[:1] and args[0] in _HARMLESS else _UNSENT
         tries = _TRIES if (check if again is None else again) else 1
         while True:
@@ -104,6 +131,21 @@ class Cluster:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command as root inside a node's container; raises InfraError as `run_kubectl` does."""
         return run(["docker", "exec", node.name, *command], timeout=timeout, check=check)
+
+
+def labelled(manifests: str, run_id: str) -> str:
+    """The same manifests, each object with the run's label, and so the claims that a StatefulSet makes.
+
+    In a namespace that somebody lent us this is what tells ours from theirs. What these objects make in turn is deleted
+    with them.
+    """
+    objects = [item for item in yaml.safe_load_all(manifests) if item]
+    for item in objects:
+        for each in item.get("items") or () if item.get("kind") == "List" else (item,):
+            for owner in (each, *((each.get("spec") or {}).get("volumeClaimTemplates") or ())):
+                meta = owner.setdefault("metadata", {})
+                meta["labels"] = {**(meta.get("labels") or {}), RUN_LABEL: run_id}
+    return yaml.safe_dump_all(objects, sort_keys=True)
 
 
 def _says(text: str, any_of: Sequence[str]) -> bool:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import kubernetes.client
 
-from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.cluster.model import RUN_LABEL, Cluster, Guest
 from chroma_qualify.errors import CandidateError, InfraError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def provide_secrets(cluster: Cluster, candidate: Candidate, namespace: str) -> C
                 held = _in_cluster(core, namespace, name)
             if held is None:
                 held = _made(access, name, candidate.service, namespace)
-                _create(core, namespace, name, held)
+                _create(core, namespace, name, held, cluster.guest)
             found[name] = held
     return Credentials(token=_entry(found, access.token), ca=_entry(found, access.tls))
 
@@ -179,11 +179,14 @@ def certificate_for(service: str, namespace: str) -> tuple[str, str, str]:
     return authority.cert_pem.bytes().decode(), chain.decode(), made.private_key_pem.bytes().decode()
 
 
-def _create(core: kubernetes.client.CoreV1Api, namespace: str, name: str, held: Mapping[str, str]) -> None:
+def _create(
+    core: kubernetes.client.CoreV1Api, namespace: str, name: str, held: Mapping[str, str], guest: Guest | None
+) -> None:
+    labels = {"app.kubernetes.io/managed-by": "chroma-qualify", **({RUN_LABEL: guest.run} if guest else {})}
     body = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "chroma-qualify"}},
+        "metadata": {"name": name, "labels": labels},
         "type": "kubernetes.io/tls" if _CERTIFICATE in held else "Opaque",
         "stringData": dict(held),
     }

@@ -16,15 +16,17 @@ from datetime import UTC, datetime, timedelta
 
 import kubernetes.client
 
-from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.cluster.model import RUN_LABEL, Cluster
+from chroma_qualify.cluster.rights import grant
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment import diagnose
 from chroma_qualify.deployment.access import OPEN, Credentials, provide_secrets
 from chroma_qualify.deployment.causes import State, pod_ready
+from chroma_qualify.deployment.guest import refuse_outside
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.deployment.watcher import Watcher
-from chroma_qualify.errors import CandidateError, InfraError, QualifyError
+from chroma_qualify.errors import CandidateError, InfraError, QualifyError, UnavailableError
 from chroma_qualify.lint.rules.services import unreachable
 
 _FIELD_MANAGER = "chroma-qualify"
@@ -53,10 +55,16 @@ def create_namespace(cluster: Cluster, name: str, labels: Mapping[str, str]) -> 
 
     Raises:
         InfraError: it exists, or its default service account does not come.
+        UnavailableError: we are to stay in a namespace that was lent to us.
     """
+    if cluster.guest is not None:
+        if cluster.guest.namespace:
+            raise UnavailableError(f"it needs a namespace beside {cluster.guest.namespace}, the one that was lent")
+        labels = {**labels, RUN_LABEL: cluster.guest.run}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}}
     # Not validated by kubectl, which would fetch megabytes of schemas for it.
     cluster.run_kubectl("create", "--validate=false", "-f", "-", stdin=json.dumps(namespace))
+    grant(cluster, name)
     with contextlib.closing(cluster.api_client()) as api:
         accounts = kubernetes.client.CoreV1Api(api).list_namespaced_service_account
         try:
@@ -82,7 +90,9 @@ def apply(cluster: Cluster, candidate: Candidate, namespace: str) -> Deployed:
     Raises:
         CandidateError: rule `not-applied`: the API server refuses an object, or knows no such kind; `secret-unusable`.
         InfraError: the API server does not answer.
+        UnavailableError: the cluster is not ours, and the candidate has an object that is in no namespace.
     """
+    refuse_outside(cluster, candidate)
     moved = candidate if candidate.namespace == namespace else in_namespace(candidate, namespace)
     credentials = provide_secrets(cluster, moved, namespace)
     began = datetime.now(UTC)

@@ -16,9 +16,7 @@ import kubernetes.client
 
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
-from chroma_qualify.errors import InfraError
-
-IMAGE = "chroma-qualify/loader:dev"
+from chroma_qualify.errors import InfraError, UnavailableError
 
 CONTAINER = "helper"
 
@@ -72,11 +70,11 @@ class Wanted:
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     cpu: str = "10m"
 
-    def manifest(self) -> dict[str, Any]:
-        """The Pod object."""
+    def manifest(self, image: str) -> dict[str, Any]:
+        """The Pod object; `image` as `image_of` gives it."""
         container: dict[str, Any] = {
             "name": CONTAINER,
-            "image": IMAGE,
+            "image": image,
             "imagePullPolicy": "IfNotPresent",
             "command": list(self.command) or ["python3", "/app/listen.py", *map(str, self.ports)],
             "env": [{"name": name, "value": value} for name, value in self.environment.items()],
@@ -103,13 +101,29 @@ class Wanted:
         }
 
 
+def image_of(cluster: Cluster) -> str:
+    """The image of helper pods.
+
+    Raises:
+        UnavailableError: the cluster is not ours, and nobody has said where it can be had.
+    """
+    if not cluster.loader:
+        raise UnavailableError(
+            "it needs helper pods, whose image no other cluster has",
+            remedy="push chroma-qualify/loader:dev (`make images`) to a registry and name it with --loader-image",
+        )
+    return cluster.loader
+
+
 def start(cluster: Cluster, wanted: Sequence[Wanted], *, timeout: float = 300) -> tuple[Pod, ...]:
     """Start helper pods and wait until all are ready; in the order of `wanted`.
 
     Raises:
         InfraError: they do not get ready; helper pods are ours, so it is never the candidate's fault.
+        UnavailableError: see `image_of`.
     """
-    apply(cluster, [pod.manifest() for pod in wanted])
+    image = image_of(cluster)
+    apply(cluster, [pod.manifest(image) for pod in wanted])
     addresses: dict[tuple[str, str], str] = {}
     with cluster.api_client() as api:
         for namespace in dict.fromkeys(pod.namespace for pod in wanted):
@@ -192,7 +206,7 @@ def _refuse_hopeless(pod: Any) -> None:  # noqa: ANN401
         if waiting and waiting.reason in {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}:
             raise InfraError(
                 f"the helper image {status.image} is not on the node: {waiting.message or waiting.reason}",
-                remedy="run `make images`; it belongs to the node image",
+                remedy="run `make images`: it belongs to the node image; in another cluster see --loader-image",
             )
     if pod.status.phase == "Failed":
         raise InfraError(f"helper pod {pod.metadata.namespace}/{pod.metadata.name} ended: {pod.status.message or '?'}")

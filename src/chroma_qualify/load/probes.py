@@ -80,10 +80,11 @@ def side_door(cluster: Cluster, namespace: str, pod: str, *, timeout: float = 24
 
     Raises:
         InfraError: the API server refuses it or it does not start.
+        UnavailableError: see `inside.image_of`.
     """
     container = {
         "name": SIDE_DOOR,
-        "image": inside.IMAGE,
+        "image": inside.image_of(cluster),
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "/app/listen.py"],
         "securityContext": dict(inside.RESTRICTED),
