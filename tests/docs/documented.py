@@ -6,7 +6,9 @@ the rest is what they print. A comment right above a block says more of it:
     <!-- exits: 1 -->       the exit code of its last command; 0 where nothing is said
     <!-- on a cluster -->   tests/e2e/test_documented_commands.py runs it, as printed
 
-Commands inside a sentence count, too: a code span that begins with a program of `PROGRAMS` and says what it is to do.
+A block whose first line is a comment with nothing but a path, as `# my-chroma/kustomization.yaml`, is a file of the
+reader's. Commands inside a sentence count, too: a code span that begins with a program of `PROGRAMS` and says what it is
+to do. `chroma-qualify check` or `kubectl apply` alone are names there.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ ON_A_CLUSTER = "on a cluster"
 LANGUAGES = {"sh", "console", "yaml", "toml", "json", "python", "text"}
 # What a code span of a sentence begins with, if it is a command.
 PROGRAMS = ("chroma-qualify", ".venv/bin/", "scripts/", "make", "kubectl", "git", "uv", "docker", "pytest", "sha256sum")
+_NAMED_IN_TWO_WORDS = {"chroma-qualify", "kubectl", "git"}
 _MORE = re.compile(r"<!--\s*(?:exits:\s*(?P<code>\d+)|(?P<cluster>on a cluster))\s*-->")
 
 
@@ -65,6 +68,12 @@ class Block:
     content: str
     exits: int = 0
     on_a_cluster: bool = False
+
+    @property
+    def file(self) -> str | None:
+        """The path that its first line names, if that is what it does."""
+        named = re.match(r"# ([\w./-]+\.(?:yaml|toml|json))\n", self.content)
+        return named[1] if named else None
 
     def commands(self) -> Iterator[Command]:
         """Its commands in their order; none if its language has none."""
@@ -108,7 +117,8 @@ def commands(page: Path) -> list[Command]:
     for token in _parse(page):
         for span in token.children or ():
             if span.type == "code_inline" and _is_command(span.content):
-                found.append(Command(name, (token.map or [0])[0] + 1, span.content, in_a_sentence=True))
+                line = (token.map or [0])[0] + 1
+                found.append(Command(name, line, span.content, in_a_sentence=True))  # noqa: PERF401 (two loops)
     return found
 
 
@@ -126,7 +136,7 @@ def _parse(page: Path) -> list[Token]:
 def _is_command(span: str) -> bool:
     program, _, rest = span.partition(" ")
     known = program in PROGRAMS or any(program.startswith(each) for each in PROGRAMS if each.endswith("/"))
-    return known and (bool(rest) or program.startswith(".venv/bin/"))
+    return known and bool(rest) and not (program in _NAMED_IN_TWO_WORDS and " " not in rest)
 
 
 def _session(content: str) -> Iterator[tuple[str, str]]:

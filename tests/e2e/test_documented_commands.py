@@ -88,9 +88,7 @@ def terminal(cluster, growing, tmp_path):
         (tmp_path / "bin").mkdir()
         (tmp_path / "bin/kubectl").symlink_to(Path(cluster.kubectl).resolve())
         path = os.pathsep.join(map(str, (tmp_path / "bin", Path(sys.executable).parent, os.environ["PATH"])))
-        return Terminal(
-            directory, namespace, {**os.environ, "PATH": path, "KUBECONFIG": str(cluster.kubeconfig)}
-        )
+        return Terminal(directory, namespace, {**os.environ, "PATH": path, "KUBECONFIG": str(cluster.kubeconfig)})
 
     return at
 
@@ -205,7 +203,9 @@ def test_operating(operated, cluster, report):
     operator.next_of("troubleshooting")
     operator.next_of("troubleshooting")
     operated.run(f"kubectl exec -n {PRINTED} deployment/chromadb -c chromadb -- sh -c 'kill 1'")
-    operated.run(f"kubectl wait -n {PRINTED} pod -l app=chromadb --for=jsonpath='{{.status.containerStatuses[0].restartCount}}'=1")
+    operated.run(
+        f"kubectl wait -n {PRINTED} pod -l app=chromadb --for=jsonpath='{{.status.containerStatuses[0].restartCount}}'=1"
+    )
     operator.ready()
     operator.next_of("troubleshooting")
 

@@ -30,6 +30,7 @@ MENTIONS = set(TABLE["mentions"])
 COMMANDS = [command for page in documented.pages() for command in documented.commands(page)]
 # Commands of ours that are done in a moment and need no cluster; and those that need one, which are not.
 AT_ONCE = {"lint", "plan", "check", "diff", "report", "--help", "--version", "--show-completion"}
+SHELL = {"cp", "mkdir", "source", "ls"}
 STARTS_AN_ENGINE = ("make e2e", "make load", "make images", "make up", "make down", "make clean", "scripts/qualify ")
 LEFT_BEHIND = {".git", ".venv", "runs", "build", "node_modules", "__pycache__"}
 PATIENCE = 300.0  # s; a second or two, were the machine alone
@@ -40,7 +41,7 @@ def is_run_here(command: Command) -> bool:
     words = shlex.split(command.text.replace("…", "x"))
     if not words:
         return False
-    if words[:2] == ["make", "help"]:
+    if words[:2] == ["make", "help"] or (words[0] in SHELL and not command.in_a_sentence):
         return True
     ours = words[0].removeprefix(".venv/bin/") == "chroma-qualify"
     return ours and len(words) > 1 and (words[1] in AT_ONCE or "--help" in words)
@@ -128,24 +129,32 @@ class Reader:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory):
-    root = tmp_path_factory.mktemp("reader") / "chroma-qualify"
-    shutil.copytree(ROOT, root, ignore=lambda _, names: LEFT_BEHIND & set(names) | {n for n in names if n[-6:] == "_cache"})
-    (root / ".venv").symlink_to(ROOT / ".venv")
-    for name, source in TABLE["placeholders"].items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).symlink_to(root / source)
-    (root / "runs").mkdir(exist_ok=True)
-    for name, source in TABLE["runs"].items():
-        shutil.copytree(root / source, root / "runs" / name)
-    stub(root / "scripts/setup", "exit 0")
-    stub(root / "scripts/sandbox", 'printf "%s\\0" "$@" >>sandbox.asked; printf "\\n" >>sandbox.asked')
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
-    environment["XDG_CACHE_HOME"] = str(root / "cache")  # what this machine has built is not the reader's
-    for name in ("MANIFESTS", "BASELINE", "SCENARIOS", "KEEP", "NODES", "SEED", "MAKEFLAGS", "MAKELEVEL", "CI"):
-        environment.pop(name, None)
-    return Reader(root, environment)
+def readers(tmp_path_factory):
+    """`readers()`: a shell in a new copy, with nothing of an engine that could start."""
+
+    def new() -> Reader:
+        root = tmp_path_factory.mktemp("reader") / "chroma-qualify"
+        shutil.copytree(ROOT, root, ignore=left_behind)
+        (root / ".venv").symlink_to(ROOT / ".venv")
+        for name, source in TABLE["placeholders"].items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).symlink_to(root / source)
+        for name, source in TABLE["runs"].items():
+            shutil.copytree(ROOT / source, root / "runs" / name)
+        stub(root / "scripts/setup", "exit 0")
+        stub(root / "scripts/sandbox", 'printf "%s\\0" "$@" >>sandbox.asked; printf "\\n" >>sandbox.asked')
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+        environment["XDG_CACHE_HOME"] = str(root / "cache")  # what this machine has built is not the reader's
+        for name in ("MANIFESTS", "BASELINE", "SCENARIOS", "KEEP", "NODES", "SEED", "MAKEFLAGS", "MAKELEVEL", "CI"):
+            environment.pop(name, None)
+        return Reader(root, environment)
+
+    return new
+
+
+def left_behind(_: str, names: list[str]) -> set[str]:
+    return {name for name in names if name in LEFT_BEHIND or name.endswith("_cache")}
 
 
 def stub(path: Path, line: str) -> None:
@@ -153,19 +162,43 @@ def stub(path: Path, line: str) -> None:
     path.chmod(0o755)
 
 
-@pytest.mark.parametrize("command", HERE, ids=[command.where for command in HERE])
-def test_it_does_what_the_page_says(command, reader):
+@pytest.mark.parametrize("page", list(dict.fromkeys(command.page for command in HERE)))
+def test_the_page_says_what_happens(page, readers):
+    """Its files are written and its commands are run, in their order."""
+    reader = readers()
+    left = [command for command in HERE if command.page == page]
+    wrong = []
+    for block in documented.blocks(ROOT / page):
+        if block.file is not None:
+            (reader.root / block.file).parent.mkdir(parents=True, exist_ok=True)
+            (reader.root / block.file).write_text(block.content)
+        for command in [each for each in block.commands() if each in left]:
+            left.remove(command)
+            wrong += differences(command, reader)
+    for command in left:  # in sentences
+        wrong += differences(command, reader)
+    assert wrong == []
+
+
+def differences(command: Command, reader: Reader) -> list[str]:
+    """What happens otherwise than the page says."""
     done = reader.run(command.text)
-    assert done.returncode == command.exits, done.stdout
-    assert "Traceback" not in done.stdout
-    if command.prints:
-        assert shows(command.prints, done.stdout), f"the page shows:\n{command.prints}\nit printed:\n{done.stdout}"
+    said = f"{command.where}\n{done.stdout}"
+    if done.returncode != command.exits:
+        return [f"exits {done.returncode}, not {command.exits}: {said}"]
+    if "Traceback" in done.stdout:
+        return [f"a stack trace: {said}"]
+    if command.prints and not shows(command.prints, done.stdout):
+        return [f"the page shows:\n{command.prints}\nnot what is printed: {said}"]
+    return []
 
 
 def shows(page: str, printed: str) -> bool:
     """The page shows what was printed; a line with nothing but … stands for any lines, trailing blanks do not count."""
     parts = [re.escape(line.rstrip()) for line in page.strip("\n").splitlines()]
-    pattern = "\n".join(parts).replace(f"\n{re.escape('…')}\n", "\n(?:.*\n)*?").replace(f"\n{re.escape('…')}", "(?:\n.*)*")
+    pattern = (
+        "\n".join(parts).replace(f"\n{re.escape('…')}\n", "\n(?:.*\n)*?").replace(f"\n{re.escape('…')}", "(?:\n.*)*")
+    )
     said = "\n".join(line.rstrip() for line in printed.strip("\n").splitlines())
     return re.fullmatch(pattern, said) is not None
 
@@ -176,6 +209,11 @@ def test_shows():
     assert shows("a\n…", "a\nb\nc")
     assert not shows("a\n…\nd", "a\nb\nc")
     assert not shows("a", "a\nb")
+
+
+@pytest.fixture(scope="module")
+def reader(readers):
+    return readers()
 
 
 @pytest.fixture(scope="module")
