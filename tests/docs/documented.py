@@ -7,8 +7,8 @@ the rest is what they print. A comment right above a block says more of it:
     <!-- on a cluster -->   tests/e2e/test_documented_commands.py runs it, as printed
 
 A block whose first line is a comment with nothing but a path, as `# my-chroma/kustomization.yaml`, is a file of the
-reader's. Commands inside a sentence count, too: a code span that begins with a program of `PROGRAMS` and says what it is
-to do. `chroma-qualify check` or `kubectl apply` alone are names there.
+reader's. Commands inside a sentence count, too: a code span that begins with a program of `PROGRAMS` and says what it
+is to do. `chroma-qualify check` or `kubectl apply` alone are names there.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def commands(page: Path) -> list[Command]:
         for span in token.children or ():
             if span.type == "code_inline" and _is_command(span.content):
                 line = (token.map or [0])[0] + 1
-                found.append(Command(name, line, span.content, in_a_sentence=True))  # noqa: PERF401 (two loops)
+                found.append(Command(name, line, span.content, in_a_sentence=True))
     return found
 
 

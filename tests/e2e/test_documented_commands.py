@@ -1,8 +1,8 @@
 """The blocks of the documentation that are marked `<!-- on a cluster -->`, run as printed, page by page.
 
-They are run by a shell at the root of a copy of the manifests, with kubectl and chroma-qualify on PATH and the cluster as
-its context. Only the namespace is ours (in the copy, too), what containers ask the scheduler for, and a StorageClass that
-lets volumes grow. A page whose marked blocks are not run here fails; tests/unit/docs looks after all other commands.
+They are run by a shell at the root of a copy of the manifests, with kubectl and chroma-qualify on PATH and the cluster
+as its context. Only the namespace is ours (in the copy, too), what containers ask the scheduler for, and a StorageClass
+that lets volumes grow. A page whose marked blocks are not run here fails; tests/unit/docs looks after other commands.
 """
 
 import base64
@@ -203,9 +203,8 @@ def test_operating(operated, cluster, report):
     operator.next_of("troubleshooting")
     operator.next_of("troubleshooting")
     operated.run(f"kubectl exec -n {PRINTED} deployment/chromadb -c chromadb -- sh -c 'kill 1'")
-    operated.run(
-        f"kubectl wait -n {PRINTED} pod -l app=chromadb --for=jsonpath='{{.status.containerStatuses[0].restartCount}}'=1"
-    )
+    restarted = "--for=jsonpath='{.status.containerStatuses[0].restartCount}'=1"
+    operated.run(f"kubectl wait -n {PRINTED} pod -l app=chromadb {restarted}")
     operator.ready()
     operator.next_of("troubleshooting")
 
