@@ -66,6 +66,7 @@ def read_series(run_dir: Path) -> Series:
     bins = int(seconds / width) + 1
     samples = [(lane.name, lane.shift, line) for lane in lanes for line in lane.resources]
     used, totals = watched.usage(samples, width, notes)
+    notes += dict.fromkeys(str(line["note"]) for _, _, line in samples if "note" in line)
     if not samples:
         notes.append("CPU and memory: nothing was measured (no resources.jsonl)")
     counts = [count for lane in lanes if lane.columns is not None for count in traffic.counts(lane.columns, lane.name)]
