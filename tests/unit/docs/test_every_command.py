@@ -177,7 +177,7 @@ def test_the_page_says_what_happens(page, readers):
             wrong += differences(command, reader)
     for command in left:  # in sentences
         wrong += differences(command, reader)
-    assert wrong == []
+    assert not wrong, "\n\n".join(wrong)
 
 
 def differences(command: Command, reader: Reader) -> list[str]:

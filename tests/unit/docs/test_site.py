@@ -15,9 +15,8 @@ PATIENCE = 300.0  # s; two, were the machine alone
 def test_the_site_is_built_without_a_warning(tmp_path):
     words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(
-        words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    how = {"capture_output": True, "text": True, "timeout": PATIENCE}
+    done = subprocess.run(words, cwd=ROOT, env=environment, check=False, **how)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr, done.stderr
     page = (tmp_path / "site/index.html").read_text()
@@ -26,7 +25,6 @@ def test_the_site_is_built_without_a_warning(tmp_path):
 
 
 def test_the_reference_of_the_command_line_is_up_to_date():
-    done = subprocess.run(
-        [ROOT / "scripts/cli-reference"], capture_output=True, text=True, timeout=PATIENCE, check=True
-    )
+    script = ROOT / "scripts/cli-reference"
+    done = subprocess.run([script], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout == (ROOT / "docs/reference/cli.md").read_text(), "write it: scripts/cli-reference --write"
