@@ -193,9 +193,7 @@ def _kinds(cluster: Cluster) -> Mapping[str, tuple[str, str]]:
     return found
 
 
-def _rights_of(
-    candidate: Candidate, known: Mapping[str, tuple[str, str]], rights: Sequence[Right]
-) -> Iterator[Right]:
+def _rights_of(candidate: Candidate, known: Mapping[str, tuple[str, str]], rights: Sequence[Right]) -> Iterator[Right]:
     """Rights on kinds of the candidate that the role file does not have."""
     by_kind = {(group, kind): name for name, (group, kind) in known.items()}
     names = {_name(right) for right in rights}
