@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from chroma_qualify.cli import clusters, doctor, judge
+from chroma_qualify.cli.lint import lint
 from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.report.verdict import EXIT_USAGE, Verdict
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 
 for command in (judge.check, judge.plan, doctor.doctor, clusters.up, clusters.down, clusters.status, clusters.clean):
     app.command()(command)
+app.command(no_args_is_help=True)(lint)
 
 
 def main() -> NoReturn:
