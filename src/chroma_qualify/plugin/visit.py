@@ -125,7 +125,6 @@ def visit(
         lacks = tuple(facts(cluster, _storage_class(candidate)))
         if not options.yes:
             _refuse_no(confirm(_question(context, lent, run_id, candidate)))
-        leave(run_id)
         for gone in sweep_guests(say, server=context.server):
             say(f"{gone}: left behind by an earlier run, deleted")
         if lent:
