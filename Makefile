@@ -1,7 +1,7 @@
 # Everything here is a name for a script; see `make help`.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: setup images e2e load test lint up down clean help
+.PHONY: setup images e2e load test lint docs up down clean help
 
 export MANIFESTS BASELINE KEEP NODES CHROMA_VERSION K8S_VERSION SEED IMAGES SCENARIOS POWER_LOSSES REPEAT ONE_LANE
 
@@ -13,6 +13,7 @@ help:
 	@echo '  make test    unit tests; no engine and no cluster (about 6 min)'
 	@echo '  make load    the load scenarios of tests/load on a cluster of their own'
 	@echo '  make lint    ruff, mypy, import-linter, zizmor, actionlint'
+	@echo '  make docs    the documentation as a site in build/docs; warnings are errors, and no network is used'
 	@echo '  make setup   .venv from requirements.lock (220 MB downloaded, 620 MB installed; then at once)'
 	@echo '  make images  the images that a cluster needs (built only when their definition changed)'
 	@echo '  make up      a cluster that stays; prints how to reach it'
@@ -46,6 +47,9 @@ e2e load images up down clean:
 test: setup
 	@kubectl=$$(UV="$$PWD/.venv/bin/uv" .venv/bin/python -m chroma_qualify.cluster.images kubectl) \
 	    && PATH="$$(dirname "$$kubectl"):$$PATH" .venv/bin/python -m pytest tests/unit
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
 
 lint: setup
 	.venv/bin/ruff check .

@@ -32,6 +32,8 @@ class Finding:
         object: `Kind/name` that it is about, or "".
         scenario: the scenario that found it, or "".
         collection: the Chroma collection, where there is one.
+        path: where in the object, e.g. `spec.template.spec.containers[0].readinessProbe`; what is not there is named
+            by where it should be; "" for the object as a whole.
     """
 
     rule: str
@@ -42,3 +44,4 @@ class Finding:
     object: str = ""
     scenario: str = ""
     collection: str | None = None
+    path: str = ""

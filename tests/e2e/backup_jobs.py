@@ -92,7 +92,7 @@ def run_jobs(deployed: Deployed, jobs: Mapping[str, KubeObject]) -> dict[str, En
 
 
 def by_hand(deployed: Deployed, name: str) -> Ended:
-    """A backup as docs/backup.md says to start one."""
+    """A backup as docs/how-to/backup.md says to start one."""
     deployed.cluster.run_kubectl(
         "create", "job", name, f"--from=cronjob/{CRONJOB}", f"--namespace={deployed.namespace}"
     )

@@ -1,8 +1,8 @@
 """Which of Chroma's own clients work with which server, each in a virtual environment of its own.
 
 The oldest, a middle and the newest 1.x client with the newest server, the newest client with the oldest server, and
-0.6.3, which is known not to work: that must be found, by its error. docs/clients.md has the table of such a run, see
-scripts/client-table.
+0.6.3, which is known not to work: that must be found, by its error. docs/reference/clients.md has the table of such a
+run, see scripts/client-table.
 """
 
 import json

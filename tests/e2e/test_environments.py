@@ -19,6 +19,7 @@ import pytest
 
 from chroma_qualify.cluster.images.ensure import find_program
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
+from chroma_qualify.deployment.admission import pods_of
 from chroma_qualify.deployment.apply import apply, wait_ready
 from chroma_qualify.deployment.objects import of_kind
 from chroma_qualify.deployment.render import in_namespace, load_candidate
@@ -90,7 +91,7 @@ def test_admitted(rendered, cluster, module_namespace):
     """The API server takes the objects, and the pods that they would make, as it takes what is applied for good."""
     for name, candidate in rendered.items():
         moved = in_namespace(candidate, module_namespace)
-        done = dry_run(cluster, module_namespace, [*moved.objects, *pods_of(moved.objects)])
+        done = dry_run(cluster, module_namespace, [*moved.objects, *pods_of(moved.objects, module_namespace)])
         if done.returncode != 0:
             raise CandidateError("not-admitted", f"the API server refuses {name}", evidence=done.stderr[-2000:])
 
@@ -100,7 +101,7 @@ def test_admitted(rendered, cluster, module_namespace):
     }
     for said, objects in controls.items():
         broken = in_namespace(dataclasses.replace(rendered["dev"], objects=tuple(objects)), module_namespace)
-        done = dry_run(cluster, module_namespace, [*broken.objects, *pods_of(broken.objects)])
+        done = dry_run(cluster, module_namespace, [*broken.objects, *pods_of(broken.objects, module_namespace)])
         if done.returncode == 0 or said not in done.stderr:
             raise UndecidedError(f"the control ({said}) is not refused", evidence=done.stderr[-2000:])
 
@@ -117,26 +118,6 @@ def dry_run(cluster, namespace, objects):
         stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}),
         timeout=180, check=False, again=True,
     )  # fmt: skip
-
-
-def pods_of(objects):
-    """The pods that controllers would make: Pod Security refuses pods, of templates it only warns.
-
-    Without their account and priority, which a dry run does not make; neither has to do with Pod Security.
-    """
-    for item in of_kind(objects, "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"):
-        spec = item["spec"]["jobTemplate"]["spec"] if item["kind"] == "CronJob" else item["spec"]
-        left_out = {"serviceAccountName", "serviceAccount", "priorityClassName"}
-        yield {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                **spec["template"].get("metadata", {}),
-                "name": f"{item['kind']}-{item['metadata']['name']}".lower(),
-                "namespace": item["metadata"]["namespace"],
-            },
-            "spec": {key: value for key, value in spec["template"]["spec"].items() if key not in left_out},
-        }
 
 
 def test_scanned(rendered, run, report):

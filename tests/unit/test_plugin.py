@@ -151,6 +151,7 @@ def test_next(report):
         "object": "",
         "scenario": "inner::it",
         "collection": "c",
+        "path": "",
     }
     assert verdict["scenarios"][0]["measures"] == [{"name": "recall@10", "value": 0.93, "unit": ""}]
     assert verdict["scenarios"][1]["outcome"] == "pass"

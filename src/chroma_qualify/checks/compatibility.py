@@ -97,7 +97,7 @@ def judge_client(run: ClientRun, *, compatible: bool = True) -> list[Finding]:
         return []
     if not compatible:
         text = f"{pair}: everything works, although it is known to be incompatible"
-        return [Finding("client-known-wrongly", Severity.FAIL, text, remedy="correct docs/clients.md")]
+        return [Finding("client-known-wrongly", Severity.FAIL, text, remedy="correct docs/reference/clients.md")]
     failed = [check for check in run.checks if not check.ok and not check.error.startswith(_NOT_TRIED)]
     seen = "; ".join(f"{check.name}: {check.error}" for check in failed)
     text = f"{pair}: {len(failed)} of {len(run.checks)} checks fail, the first is {failed[0].name}"

@@ -20,7 +20,7 @@ UNDECIDED = "guard-undecided"
 # How the guard's sentences begin, see images/tools/chroma_tools/guard.py.
 _SENTENCES = {"rollback refused: ": REFUSED, "guard undecided: ": UNDECIDED}
 _REMEDIES = {
-    REFUSED: "start the newer image again, or restore a backup from before the migration (docs/upgrade.md)",
+    REFUSED: "start the newer image again, or restore a backup from before the migration (docs/how-to/upgrade.md)",
     UNDECIDED: "read the log of the init container; it says what it could not read",
 }
 _GUARD = "guard"  # the argument that makes the tools image one

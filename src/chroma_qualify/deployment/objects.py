@@ -17,8 +17,9 @@ import yaml
 
 from chroma_qualify.deployment.access import NO_ACCESS, Access
 from chroma_qualify.errors import UsageError
-from chroma_qualify.lint.objects import CHROMA_PORT, Workload
-from chroma_qualify.lint.rules.services import meant_for
+from chroma_qualify.findings import Finding
+from chroma_qualify.lint.objects import CHROMA_PORT, Workload, is_chroma, mapping, mappings, reference, strings
+from chroma_qualify.lint.rules.services import leads_to, meant_for
 
 KubeObject = Mapping[str, Any]
 
@@ -46,6 +47,8 @@ class Candidate:
         digest: sha256 (hex) of the objects as first rendered; moving them to another namespace does not change it.
         kubectl: the binary that rendered them, needed to render them again.
         access: the Secrets that clients need.
+        chosen: `Kind/name` of the workload that its owner calls Chroma, where there are several; else "".
+        notes: what was left out of the manifests, or stands in for something, in this run.
     """
 
     objects: tuple[KubeObject, ...]
@@ -63,6 +66,8 @@ class Candidate:
     digest: str
     kubectl: Path = Path("kubectl")
     access: Access = NO_ACCESS
+    chosen: str = ""
+    notes: tuple[Finding, ...] = ()
 
     @classmethod
     def from_objects(
@@ -72,13 +77,16 @@ class Candidate:
         *,
         kubectl: Path = Path("kubectl"),
         access: Access = NO_ACCESS,
+        chosen: str = "",
+        notes: tuple[Finding, ...] = (),
     ) -> Candidate:
         """Find Chroma among the objects.
 
         Raises:
-            UsageError: there is no Chroma workload, or no Service that could be meant for it.
+            UsageError: there is no Chroma workload, several of them and none is `chosen`, or no Service that could be
+                meant for it.
         """
-        workload, container = _chroma_of(objects, directory)
+        workload, container = _chroma_of(objects, directory, chosen)
         service, service_port, container_port = _service_of(objects, workload, container)
         return cls(
             objects=tuple(objects),
@@ -87,7 +95,7 @@ class Candidate:
             service=service,
             service_port=service_port,
             container_port=container_port,
-            server_port=_own_port(container) or container_port,
+            server_port=_own_port(objects, workload, container) or container_port,
             container=container["name"],
             selector=dict(workload["spec"].get("selector", {}).get("matchLabels") or _pod_labels(workload)),
             claim=_claim_of(workload, container),
@@ -96,6 +104,19 @@ class Candidate:
             digest=hashlib.sha256(dump(objects).encode()).hexdigest(),
             kubectl=kubectl,
             access=access,
+            chosen=chosen,
+            notes=notes,
+        )
+
+    def with_objects(self, objects: Sequence[KubeObject]) -> Candidate:
+        """The same candidate with other objects, of which Chroma is found anew, and with their digest."""
+        return Candidate.from_objects(
+            objects,
+            self.directory,
+            kubectl=self.kubectl,
+            access=self.access,
+            chosen=self.chosen,
+            notes=self.notes,
         )
 
     @property
@@ -134,21 +155,71 @@ def dump(objects: Sequence[KubeObject]) -> str:
     return yaml.safe_dump_all(objects, sort_keys=True)
 
 
-def _chroma_of(objects: Sequence[KubeObject], directory: Path) -> tuple[KubeObject, KubeObject]:
-    """The workload and the container that are most surely Chroma."""
+def _chroma_of(objects: Sequence[KubeObject], directory: Path, chosen: str) -> tuple[KubeObject, KubeObject]:
+    """The workload and the container that are most surely Chroma.
+
+    Where several workloads are, the one that Services lead to; where that does not decide, its owner has to.
+    """
     found: list[tuple[int, KubeObject, KubeObject]] = [
         (_likeness(container), workload, container)
         for workload in of_kind(objects, "Deployment", "StatefulSet")
         for container in _pod_spec(workload).get("containers") or ()
     ]
+    if chosen:
+        found = [item for item in found if reference(item[1]) == chosen]
+        if not found:
+            raise UsageError(f"there is no {chosen} in {directory}, which its qualification.yaml calls Chroma")
+    elif len(servers := [item for item in found if is_chroma(item[2])]) > 1:
+        found = _the_served(objects, servers, directory)
     likeness, workload, container = max(found, key=lambda item: item[0], default=(0, {}, {}))
-    if likeness < 4:
-        raise UsageError(
-            f"no Chroma workload in {directory}: no Deployment or StatefulSet runs a Chroma image, "
-            "the `chroma` command, or is probed at /api/v2/heartbeat",
-            remedy="name the directory that holds Chroma's own manifests",
-        )
+    if likeness < 4 and not chosen:
+        raise _no_chroma(objects, directory)
     return workload, container
+
+
+def _the_served(
+    objects: Sequence[KubeObject], servers: list[tuple[int, KubeObject, KubeObject]], directory: Path
+) -> list[tuple[int, KubeObject, KubeObject]]:
+    """Those of several servers that are one workload, which clients reach.
+
+    Raises:
+        UsageError: they are several workloads, and Services do not tell which one is meant.
+    """
+    services = list(of_kind(objects, "Service"))
+
+    def served(workload: KubeObject) -> bool:
+        return any(leads_to(service, Workload(workload, workload["spec"]["template"])) for service in services)
+
+    for some in (servers, [item for item in servers if served(item[1])]):
+        names = list(dict.fromkeys(reference(item[1]) for item in some))
+        if len(names) == 1:
+            return some
+    names = list(dict.fromkeys(reference(item[1]) for item in servers))
+    raise UsageError(
+        f"{directory} holds {len(names)} Chroma servers: {', '.join(names)}, and a run qualifies one",
+        remedy=f"say which one is meant in {directory / 'qualification.yaml'}: `chroma: {names[0]}`, "
+        "or name a directory that holds one",
+    )
+
+
+def _no_chroma(objects: Sequence[KubeObject], directory: Path) -> UsageError:
+    """Chroma is in no workload of ours: in another kind, or nowhere."""
+    for item in objects:
+        spec = mapping(item.get("spec"))
+        pod = mapping(mapping(spec.get("template")).get("spec")) or spec
+        if item.get("kind") not in {"Deployment", "StatefulSet"} and any(
+            map(is_chroma, mappings(pod.get("containers")))
+        ):
+            return UsageError(
+                f"Chroma runs in {reference(item)} of {directory}, and a run qualifies Deployments and StatefulSets",
+                remedy="run it in one: nothing brings back a bare pod, and a DaemonSet has a server on every node",
+            )
+    return UsageError(
+        f"no Chroma workload in {directory}: no Deployment or StatefulSet runs a Chroma image, "
+        "the `chroma` command, or is probed at /api/v2/heartbeat",
+        remedy="name the directory that holds Chroma's own manifests, "
+        "or say which workload is Chroma in its qualification.yaml: `chroma: Deployment/NAME`",
+    )
 
 
 def _likeness(container: KubeObject) -> int:
@@ -214,10 +285,35 @@ def _ports(container: KubeObject) -> dict[str | None, int]:
     return {port.get("name"): port["containerPort"] for port in container.get("ports") or ()}
 
 
-def _own_port(container: KubeObject) -> int | None:
-    """The port that Chroma is told by its environment, which beats its file."""
+def _own_port(objects: Sequence[KubeObject], workload: KubeObject, container: KubeObject) -> int | None:
+    """The port that Chroma itself listens on, where it is said.
+
+    On its command line; else in its environment, which beats its file; else in a file of a ConfigMap that it mounts;
+    else it is the only one that it declares.
+    """
+    words = [*strings(container.get("command")), *strings(container.get("args"))]
+    told = re.search(r"--port[ =](\d+)\b", " ".join(words))
     given = {item.get("name"): str(item.get("value", "")) for item in container.get("env") or ()}.get("CHROMA_PORT", "")
-    return int(given) if given.isdigit() else None
+    if told or given.isdigit():
+        return int(told[1] if told else given)
+    for text in _mounted_files(objects, workload, container):
+        if port := re.search(r"(?m)^port: *[\"']?(\d+)", text):
+            return int(port[1])
+    declared = list(_ports(container).values())
+    return declared[0] if len(declared) == 1 else None
+
+
+def _mounted_files(objects: Sequence[KubeObject], workload: KubeObject, container: KubeObject) -> Iterator[str]:
+    """The YAML of the ConfigMaps that a container mounts."""
+    mounted = {mount.get("name") for mount in mappings(container.get("volumeMounts"))}
+    names = {
+        mapping(volume.get("configMap")).get("name")
+        for volume in mappings(_pod_spec(workload).get("volumes"))
+        if volume.get("name") in mounted
+    }
+    for item in of_kind(objects, "ConfigMap"):
+        if item["metadata"]["name"] in names:
+            yield from (str(text) for key, text in (item.get("data") or {}).items() if key.endswith((".yaml", ".yml")))
 
 
 def _claim_of(workload: KubeObject, container: KubeObject) -> str | None:

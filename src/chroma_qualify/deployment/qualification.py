@@ -6,6 +6,7 @@ Called by `render` and by the plugin.
 from __future__ import annotations
 
 import datetime
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from chroma_qualify.deployment.access import NO_ACCESS, Access, SecretKey
 from chroma_qualify.errors import UsageError
 
 BASED_ON = "based_on"  # another topology's directory, relative to this file's
-ACCESS = "access"  # the field that is about clients, and no promise
+ACCESS = "access"  # fields that are no promise: about clients,
+CHOSEN = "chroma"  # and which of several workloads is meant
 _NO_FILE = {ACCESS: None}
 
 
@@ -27,8 +29,8 @@ def load_promises(directory: Path) -> Promises:
         UsageError: it is broken YAML, or says what is not of the format.
     """
     document, path = _document(directory)
-    if isinstance(document, dict) and ACCESS in document:
-        document = {key: value for key, value in document.items() if key != ACCESS}
+    if isinstance(document, dict) and document.keys() & {ACCESS, CHOSEN}:
+        document = {key: value for key, value in document.items() if key not in {ACCESS, CHOSEN}}
         if not document:
             return STRICTEST
     return from_json(document, str(path))
@@ -47,6 +49,19 @@ def load_access(directory: Path) -> Access:
     if not isinstance(given, dict) or not given or given.keys() - {"token", "tls"}:
         raise UsageError(f"{path}: {ACCESS} must be an object with token, tls or both")
     return Access(**{name: _secret_key(value, f"{path}: {ACCESS}.{name}") for name, value in given.items()})
+
+
+def load_chosen(directory: Path) -> str:
+    """Which of several workloads is Chroma: `chroma: StatefulSet/NAME`, else "".
+
+    Raises:
+        UsageError: as `load_promises`.
+    """
+    document, path = _document(directory)
+    given = document.get(CHOSEN, "") if isinstance(document, dict) else ""
+    if given and not re.fullmatch(r"(Deployment|StatefulSet)/[^/\s]+", str(given)):
+        raise UsageError(f"{path}: {CHOSEN} must be Deployment/NAME or StatefulSet/NAME")
+    return str(given)
 
 
 def _secret_key(value: object, where: str) -> SecretKey:

@@ -17,8 +17,9 @@ import yaml
 
 from chroma_qualify.cluster.model import run
 from chroma_qualify.deployment.access import Access
+from chroma_qualify.deployment.foreign import own_objects
 from chroma_qualify.deployment.objects import Candidate, KubeObject, dump, of_kind
-from chroma_qualify.deployment.qualification import load_access
+from chroma_qualify.deployment.qualification import load_access, load_chosen
 from chroma_qualify.errors import UsageError
 
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
@@ -35,10 +36,12 @@ def load_candidate(directory: Path, kubectl: Path) -> Candidate:
     Raises:
         UsageError: one sentence on what is wrong with the directory.
     """
-    objects = load_objects(directory, kubectl)
+    objects, notes = own_objects(load_objects(directory, kubectl))
     access = load_access(directory)
-    candidate = Candidate.from_objects(objects, directory, kubectl=kubectl, access=access)
+    chosen = load_chosen(directory)
+    candidate = Candidate.from_objects(objects, directory, kubectl=kubectl, access=access, chosen=chosen, notes=notes)
     _refuse_unused(candidate, access)
+    _refuse_twice(candidate)
     return candidate
 
 
@@ -62,6 +65,20 @@ def _refuse_unused(candidate: Candidate, access: Access) -> None:
             )
 
 
+def _refuse_twice(candidate: Candidate) -> None:
+    """A run has one namespace, in which two objects of one name would be one."""
+    seen: dict[tuple[str, str, str], str] = {}
+    for item in candidate.objects:
+        key = (str(item["apiVersion"]).rpartition("/")[0], item["kind"], item["metadata"]["name"])
+        space = str(item["metadata"].get("namespace") or "the default one")
+        if seen.setdefault(key, space) != space:
+            raise UsageError(
+                f"{candidate.directory} holds {key[1]} {key[2]} in two namespaces, {seen[key]} and {space}, "
+                "and a run puts everything into one",
+                remedy="name a directory that holds one of them",
+            )
+
+
 def in_namespace(candidate: Candidate, namespace: str) -> Candidate:
     """The same candidate with every namespaced object in another namespace.
 
@@ -78,8 +95,7 @@ def in_namespace(candidate: Candidate, namespace: str) -> Candidate:
         objects = _kustomize(directory, candidate.kubectl)
     if candidate.namespace:
         objects = [_follow(item, candidate.namespace, namespace) for item in objects]
-    moved = Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl, access=candidate.access)
-    return dataclasses.replace(moved, digest=candidate.digest)
+    return dataclasses.replace(candidate.with_objects(objects), digest=candidate.digest)
 
 
 def _kustomize(directory: Path, kubectl: Path) -> list[KubeObject]:
@@ -136,7 +152,12 @@ def first_broken_file(directory: Path, seen: frozenset[Path] = frozenset()) -> U
 
 def plain_objects(directory: Path) -> list[KubeObject]:
     """The objects in a directory of plain YAML; raises UsageError for what cannot be read."""
-    paths = _yaml_files(directory)
+    if (directory / "Chart.yaml").is_file():
+        raise UsageError(
+            f"{directory} is a chart of Helm, not manifests",
+            remedy=f"render it first: helm template NAME {directory} > DIR/all.yaml",
+        )
+    paths = _yaml_files(directory) or _below(directory)
     if not paths:
         raise UsageError(f"{directory} holds no YAML file", remedy="name a directory of Kubernetes manifests")
     objects: list[KubeObject] = []
@@ -155,8 +176,11 @@ def _objects(text: str, source: Path) -> Iterator[KubeObject]:
             continue
         if not _is_object(document):
             raise UsageError(f"{source}: document {number} is no Kubernetes object (apiVersion, kind or name missing)")
-        if document["kind"] == "List":
-            yield from document.get("items") or ()
+        if str(document["kind"]).endswith("List") and "items" in document:  # also of one kind, as PodList
+            for item in document["items"] or ():
+                if not _is_object(item):
+                    raise UsageError(f"{source}: document {number} is a list, of which an item is no Kubernetes object")
+                yield item
         else:
             yield document
 
@@ -164,7 +188,22 @@ def _objects(text: str, source: Path) -> Iterator[KubeObject]:
 def _is_object(document: Any) -> bool:  # noqa: ANN401 (anything can be in a YAML file)
     if not isinstance(document, dict) or not document.get("apiVersion") or not document.get("kind"):
         return False
-    return document["kind"] == "List" or bool((document.get("metadata") or {}).get("name"))
+    return (str(document["kind"]).endswith("List") and "items" in document) or bool(
+        (document.get("metadata") or {}).get("name")
+    )
+
+
+def _below(directory: Path) -> list[Path]:
+    """The files of all directories below one that has none itself, as `helm template --output-dir` leaves them.
+
+    Raises:
+        UsageError: there are kustomizations below: which one is meant?
+    """
+    kustomizations = sorted(path for name in KUSTOMIZATIONS for path in directory.rglob(name))
+    if kustomizations:
+        where = ", ".join(str(path.parent) for path in kustomizations[:5])
+        raise UsageError(f"{directory} holds no manifests itself, but below it: {where}", remedy="name one of them")
+    return sorted(path for each in directory.rglob("*") if each.is_dir() for path in _yaml_files(each))
 
 
 def _yaml_files(directory: Path) -> list[Path]:

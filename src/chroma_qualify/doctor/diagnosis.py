@@ -7,7 +7,7 @@ import enum
 
 
 class Issue(enum.StrEnum):
-    """What people come with; each is a section of docs/troubleshooting.md."""
+    """What people come with; each is a section of docs/how-to/troubleshooting.md."""
 
     STARTING = "pod not starting"
     REACHING = "connection refused"

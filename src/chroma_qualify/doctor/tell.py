@@ -13,7 +13,7 @@ from chroma_qualify.doctor.rules.starting import still_starting
 from chroma_qualify.doctor.snapshot import Gap, Snapshot
 from chroma_qualify.lint.objects import name_of
 
-_DOCS = "docs/troubleshooting.md"
+_DOCS = "docs/how-to/troubleshooting.md"
 
 
 class Condition(enum.StrEnum):

@@ -4,7 +4,8 @@ The ways in are `lint_objects`, and `schema_invalid` with schemas from whoever h
 line call them. Pure: no files, no network, no clock.
 """
 
-from chroma_qualify.lint.engine import RULES, lint_objects
+from chroma_qualify.lint.engine import RULES, SETTINGS_RULES, lint_objects
 from chroma_qualify.lint.schema import schema_invalid
+from chroma_qualify.lint.settings import Settings
 
-__all__ = ["RULES", "lint_objects", "schema_invalid"]
+__all__ = ["RULES", "SETTINGS_RULES", "Settings", "lint_objects", "schema_invalid"]

@@ -1,6 +1,8 @@
 """The registry of rules, and the one function that runs them all.
 
-A rule is a plain function from the objects of a candidate to findings; to add one, write it and list it here.
+A rule is a plain function from the objects of a candidate to findings; to add one, write it, list it here, and describe
+it in docs/rules. One that must know more than the objects takes `Settings` as its second argument, and is listed in
+`SETTINGS_RULES`.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from chroma_qualify.lint.rules.services import unreachable
 from chroma_qualify.lint.rules.settings import ignored_setting
 from chroma_qualify.lint.rules.tmp import no_writable_tmp
 from chroma_qualify.lint.rules.volumes import two_servers_one_volume
+from chroma_qualify.lint.settings import DEFAULTS, Settings
 
 Rule: TypeAlias = Callable[[Sequence[KubeObject]], Iterable[Finding]]
+SettingsRule: TypeAlias = Callable[[Sequence[KubeObject], Settings], Iterable[Finding]]
 
 # Rule names are the interface of verdict.json: never rename one.
 RULES: Mapping[str, Rule] = {
@@ -35,17 +39,20 @@ RULES: Mapping[str, Rule] = {
     "unreachable": unreachable,
 }
 
+SETTINGS_RULES: Mapping[str, SettingsRule] = {}
 
-def lint_objects(objects: Sequence[Mapping[str, Any]]) -> list[Finding]:
+
+def lint_objects(objects: Sequence[Mapping[str, Any]], settings: Settings = DEFAULTS) -> list[Finding]:
     """Run every rule on the rendered objects of one candidate.
 
     Args:
         objects: parsed Kubernetes objects, any kinds, in any order; a `List` is opened, what is not an object is left
             out.
+        settings: what to judge them for.
 
     Returns:
-        The findings, in the order of `RULES`, each once. Without a Chroma server among the objects a single finding of
-        severity `unknown`, for then nothing was judged.
+        The findings, in the order of `RULES` and `SETTINGS_RULES`, each once. Without a Chroma server among the objects
+        a single finding of severity `unknown`, for then nothing was judged.
     """
     flat = flatten(objects)
     if not chroma_workloads(flat):
@@ -60,4 +67,5 @@ def lint_objects(objects: Sequence[Mapping[str, Any]]) -> list[Finding]:
             )
         ]
     found = [finding for rule in RULES.values() for finding in rule(flat)]
+    found += [finding for rule in SETTINGS_RULES.values() for finding in rule(flat, settings)]
     return list(dict.fromkeys(found))

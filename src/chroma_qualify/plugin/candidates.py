@@ -15,12 +15,16 @@ from chroma_qualify.cluster.images.addons import addon_dir
 from chroma_qualify.cluster.images.catalog import load_catalog
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.cluster.lease import cluster_dir
+from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.deployment.admission import LEVELS, strictest
+from chroma_qualify.deployment.fit import Place, fit, look_at
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.deployment.render import load_candidate
 from chroma_qualify.deployment.schemas import ClusterSchemas
 from chroma_qualify.errors import CandidateError, UsageError
 from chroma_qualify.faults.experiments import fault_names
+from chroma_qualify.findings import Finding
 from chroma_qualify.plugin.options import Options
 
 # What is qualified where no --manifests is given, hence linted. `autoscaling` is not: it serves
@@ -42,6 +46,8 @@ class Candidates:
         self._options = options
         self._overlays = overlays
         self._loaded: dict[Path, Candidate] = {}
+        self._place: Place | None = None
+        self._level = LEVELS[0]
         self._was_ready: set[str] = set()
         self._never_ready: dict[str, CandidateError] = {}
 
@@ -61,7 +67,7 @@ class Candidates:
                 objects = with_chroma_version(candidate.objects, candidate.container, self._options.chroma_version)
                 candidate = with_objects(candidate, objects)
             self._loaded[directory] = candidate
-        return self._loaded[directory]
+        return self._fitted(self._loaded[directory])
 
     def load_from(self, directory: Path) -> Candidate:
         """The manifests of another directory, such as a baseline's, with the version of Chroma that they say.
@@ -69,7 +75,36 @@ class Candidates:
         Raises:
             UsageError: they cannot be read.
         """
-        return load_candidate(directory, self._kubectl())
+        return self._fitted(load_candidate(directory, self._kubectl()))
+
+    def settle(self, cluster: Cluster, *, pulls: bool) -> tuple[Finding, ...]:
+        """From now on candidates are as this cluster can have them; what there is to say of those of the options.
+
+        Args:
+            cluster: where they go.
+            pulls: can its nodes pull from a registry?
+
+        Raises:
+            InfraError: it does not answer.
+        """
+        if not self._options.manifests:
+            return ()  # what is shipped fits
+        self._place = look_at(cluster, pulls=pulls)
+        candidate = self.load()
+        level, refused = strictest(cluster, candidate)
+        if self._options.baseline:
+            levels = (level, strictest(cluster, self.load_from(self._options.baseline))[0])
+            level = max(levels, key=LEVELS.index)
+        self._level = level
+        return (*candidate.notes, *([refused] if refused else ()))
+
+    @property
+    def pod_security(self) -> str:
+        """The Pod Security level that a run's namespaces enforce."""
+        return self._level
+
+    def _fitted(self, candidate: Candidate) -> Candidate:
+        return fit(candidate, self._place) if self._place else candidate
 
     def promises(self, topology: str = DEFAULT_TOPOLOGY) -> Promises:
         """What the candidate's directory, else the topology's, promises.
@@ -120,7 +155,7 @@ class Candidates:
 
 def with_objects(candidate: Candidate, objects: Sequence[KubeObject]) -> Candidate:
     """The candidate with other objects, of which Chroma is found anew."""
-    return Candidate.from_objects(objects, candidate.directory, kubectl=candidate.kubectl, access=candidate.access)
+    return candidate.with_objects(objects)
 
 
 def with_chroma_image(objects: Sequence[KubeObject], container: str, image: str) -> tuple[KubeObject, ...]:

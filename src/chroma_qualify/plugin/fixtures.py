@@ -21,6 +21,7 @@ from chroma_qualify.cluster.guests import delete_own
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.cluster.kind import ClusterConfig, ephemeral_cluster, find_cluster
 from chroma_qualify.cluster.model import Cluster
+from chroma_qualify.deployment.admission import ENFORCE
 from chroma_qualify.deployment.apply import Deployed, apply, create_namespace, delete_namespace, wait_ready
 from chroma_qualify.deployment.forward import Forward, open_forward
 from chroma_qualify.deployment.objects import Candidate
@@ -149,6 +150,7 @@ def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequ
     if options.use_cluster:
         cluster = _with_loader(find_cluster(options.use_cluster), options)
         _note_versions(run, cluster)
+        _settle(run, cluster, request)
         run.say(f"cluster {cluster.name}: used as it is")
         with second_lane(request.session, cluster.name):
             yield cluster
@@ -164,6 +166,7 @@ def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequ
         raise InfraError(error.message, remedy=error.remedy, evidence=error.evidence) from error
     try:
         _note_versions(run, cluster)
+        _settle(run, cluster, request)
         run.say(f"cluster {cluster.name}: ready")
         with second_lane(request.session, cluster.name):
             yield cluster
@@ -337,6 +340,15 @@ def _note_versions(run: Run, cluster: Cluster) -> None:
         run.images = images.source.value
 
 
+def _settle(run: Run, cluster: Cluster, request: pytest.FixtureRequest) -> None:
+    """The candidate as this cluster can have it, and what there is to say of that; the first lane says it."""
+    pulls = run.images != Source.PACKAGES.value
+    for finding in request.config.stash[CANDIDATES].settle(cluster, pulls=pulls):
+        if not run.options.beside_of:
+            run.add_finding(finding)
+            run.say(f"{finding.severity.value}: {finding.rule}: {finding.message}")
+
+
 def _server_version(cluster: Cluster) -> str:
     """What the API server says of itself, e.g. `1.37.2`."""
     told = json.loads(cluster.run_kubectl("version", "--output=json").stdout)
@@ -384,7 +396,7 @@ def fresh_namespace(run: Run, cluster: Cluster, observer: Observer, node: pytest
     words = re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("test_").removesuffix(".py")).strip("-")
     space = f"cq-{words[:40].strip('-')}-{run.id[-6:]}-{next(_numbers)}"
     labels = {
-        "pod-security.kubernetes.io/enforce": "restricted",
+        ENFORCE: node.config.stash[CANDIDATES].pod_security,
         "app.kubernetes.io/managed-by": "chroma-qualify",
         "chroma-qualify/run": run.id,
     }

@@ -139,7 +139,7 @@ def test_a_finding_as_text_and_as_json(api, kubeconfig):
     assert code == 1
     assert "\nconnection refused: unreachable  (Service/chromadb-service)\n  Service chromadb-service leads" in said
     assert "\n  remedy: Make spec.selector of Service chromadb-service match" in said
-    assert said.endswith("found: 1 thing to mend; more on each in docs/troubleshooting.md\n")
+    assert said.endswith("found: 1 thing to mend; more on each in docs/how-to/troubleshooting.md\n")
     code, said = run(kubeconfig, "--format", "json")
     told = json.loads(said)
     assert (code, told["condition"], told["namespace"]) == (1, "found", NAMESPACE)

@@ -17,13 +17,13 @@ RULES = [
     for rule in group["rules"]
 ]
 CHAPTERS = dict(
-    re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", (ROOT / "docs" / "monitoring.md").read_text(), re.MULTILINE | re.DOTALL)
+    re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", (ROOT / "docs/how-to/monitoring.md").read_text(), re.MULTILINE | re.DOTALL)
 )
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_an_alert_says_what_to_do(rule):
-    assert rule["annotations"]["runbook"] == f"docs/monitoring.md#{rule['alert'].lower()}"
+    assert rule["annotations"]["runbook"] == f"docs/how-to/monitoring.md#{rule['alert'].lower()}"
     assert len(CHAPTERS[rule["alert"]]) > 200
     assert rule["annotations"]["summary"]
     assert rule["annotations"]["description"]

@@ -15,7 +15,7 @@ from chroma_qualify.observe.prometheus import Prometheus
 
 ALERT = {
     "labels": {"alertname": "ChromaDown", "namespace": "ours"},
-    "annotations": {"runbook": "docs/monitoring.md#chromadown"},
+    "annotations": {"runbook": "docs/how-to/monitoring.md#chromadown"},
     "state": "firing",
 }
 TARGET = {

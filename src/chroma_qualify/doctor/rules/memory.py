@@ -12,7 +12,7 @@ from chroma_qualify.lint.objects import at, mappings, name_of, reference
 
 _NEAR = 0.9  # of the limit
 MEBIBYTE = 2**20
-# Measured at 384 and 1,536 dimensions; see manifests/base/deployment.yaml and docs/troubleshooting.md.
+# Measured at 384 and 1,536 dimensions; see manifests/base/deployment.yaml and docs/how-to/troubleshooting.md.
 SIZING = (
     "raise the memory limit (resources.limits.memory): the server needs 130 MiB + vectors x dimensions x 8 bytes, over "
     "all collections used since it started; Chroma's documented floor is 2Gi"

@@ -1,7 +1,8 @@
 """Volumes that are full, are nearly full, or were.
 
 Once SQLite has found no space, Chroma 1.x keeps a transaction open: what it acknowledges from then on is lost with the
-process, or hangs. So a server that was full must be restarted before anything else is written (docs/faults.md).
+process, or hangs. So a server that was full must be restarted before anything else is written: see
+docs/reference/faults.md.
 """
 
 from __future__ import annotations
