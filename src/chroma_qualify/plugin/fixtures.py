@@ -145,6 +145,7 @@ def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequ
         with request.config.stash[VISIT].used(run) as cluster:
             run.versions["kubernetes"] = _server_version(cluster)
             run.images = "existing"
+            _settle(run, cluster, request)
             yield cluster
         return
     if options.use_cluster:
