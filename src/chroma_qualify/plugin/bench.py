@@ -119,6 +119,9 @@ class Bench:
             reason = no_upgrade(older_chromas()[-1], chroma_image(self._candidates.load()))
             if reason is None and self._cluster.guest is not None:
                 reason = self._cannot_be_had(experiment.place)
+        elif self._cluster.guest is not None and experiment.own_nodes:
+            # Known without a deployment: what needs our own nodes asks for nothing else first.
+            reason = experiment.fault.available(Deployed(self._cluster, self._candidates.load(), ""))
         else:
             reason = experiment.fault.available(self.deployed(experiment.place))
         if reason is not None:

@@ -184,7 +184,7 @@ def _role(cluster: Cluster, lent: str, rights: Sequence[Right], root: Path) -> s
     spaces = read_rights(root / CLUSTER_ROLE, "ClusterRole")
     own = [right for right in spaces if right.resource in {"namespaces", "rolebindings", "clusterroles"}]
     wanted = own if lacking else [right for right in own if right.resource == "namespaces"]
-    if refused := missing(cluster, "", wanted) if wanted else ():
+    if refused := missing(cluster, _NOWHERE, wanted):
         raise _refused("", refused, CLUSTER_ROLE)
     extra = [right for right in lacking if right not in read_rights(root / ROLE, "Role")]
     if extra:
