@@ -58,7 +58,10 @@ class Observer:
         # Logs have a client of their own: each stream holds a connection of its pool.
         self._log_api = cluster.api_client()
         self._timeline = (run_dir / "timeline.jsonl").open("a", encoding="utf-8")
-        self._watchers = self._make_watchers()
+        # In a cluster that is not ours we may watch our own namespaces only, each by itself.
+        self._apart = cluster.guest is not None
+        self._by_namespace: dict[str, list[Watcher]] = {}
+        self._watchers = [] if self._apart else self._make_watchers()
         self._resources = Resources(cluster, run_dir, clock, self._now_followed)
 
     def __enter__(self) -> Self:
@@ -76,10 +79,21 @@ class Observer:
     def follow(self, namespace: str) -> None:
         """Write what happens in a namespace, beginning with what is there."""
         with self._lock:
+            if self._apart and namespace not in self._by_namespace:
+                self._by_namespace[namespace] = self._make_watchers(namespace)
+                for watcher in self._by_namespace[namespace]:
+                    watcher.start()
             self._followed.add(namespace)
             for item in list(self._objects.values()):
                 if item["metadata"].get("namespace") == namespace:
                     self._record("ADDED", item)
+
+    def leave(self, namespace: str) -> None:
+        """Follow a namespace no longer that is about to go, and with it perhaps our right to watch it."""
+        with self._lock:
+            watchers = self._by_namespace.pop(namespace, [])
+        for watcher in watchers:
+            watcher.close()
 
     def note(self, event: str, **details: Field) -> None:
         """Write a line of the run's own: a scenario that begins, a fault."""
@@ -99,7 +113,8 @@ class Observer:
         deadline = time.monotonic() + 2.0
         closing: list[threading.Thread] = []
         with self._lock:
-            everything: list[Watcher | ContainerLog | Resources] = [*self._watchers, *self._logs.values()]
+            apart = [watcher for watchers in self._by_namespace.values() for watcher in watchers]
+            everything: list[Watcher | ContainerLog | Resources] = [*self._watchers, *apart, *self._logs.values()]
         everything.append(self._resources)
         for one in everything:
             thread = threading.Thread(target=one.close, args=(max(0.1, deadline - time.monotonic()),), daemon=True)
@@ -116,9 +131,18 @@ class Observer:
         with self._lock:
             return frozenset(self._followed)
 
-    def _make_watchers(self) -> list[Watcher]:
+    def _make_watchers(self, namespace: str = "") -> list[Watcher]:
+        """Of the whole cluster, or of one namespace; nodes are in none."""
         core, apps = kubernetes.client.CoreV1Api(self._api), kubernetes.client.AppsV1Api(self._api)
         autoscaling = kubernetes.client.AutoscalingV2Api(self._api)
+        own: dict[str, Callable[..., Any]] = {
+            "Pod": core.list_namespaced_pod,
+            "Event": core.list_namespaced_event,
+            "PersistentVolumeClaim": core.list_namespaced_persistent_volume_claim,
+            "Deployment": apps.list_namespaced_deployment,
+            "StatefulSet": apps.list_namespaced_stateful_set,
+            "HorizontalPodAutoscaler": autoscaling.list_namespaced_horizontal_pod_autoscaler,
+        }
         calls: dict[str, Callable[..., Any]] = {
             "Pod": core.list_pod_for_all_namespaces,
             "Event": core.list_event_for_all_namespaces,
@@ -128,7 +152,11 @@ class Observer:
             "StatefulSet": apps.list_stateful_set_for_all_namespaces,
             "HorizontalPodAutoscaler": autoscaling.list_horizontal_pod_autoscaler_for_all_namespaces,
         }
-        return [Watcher(kind, call, self._seen, gap=functools.partial(self._gap, kind)) for kind, call in calls.items()]
+        place = {"namespace": namespace} if namespace else {}
+        return [
+            Watcher(kind, call, self._seen, gap=functools.partial(self._gap, f"{namespace}/{kind}"), **place)
+            for kind, call in (own if namespace else calls).items()
+        ]
 
     def _gap(self, kind: str, why: str | None) -> None:
         """The API server went away or came back; the first watcher to see the one, the last to see the other, tell."""

@@ -10,8 +10,11 @@ import dataclasses
 import datetime
 import json
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
+
+import pydantic
 
 from chroma_qualify.errors import UsageError
 from chroma_qualify.findings import Finding, Severity
@@ -82,12 +85,12 @@ def read_facts(run_dir: Path) -> Facts:
     notes: list[str] = []
     plan = _plan(run_dir, notes)
     try:
-        result, cut = read_verdict(run_dir), False
+        result, cut = _sound(read_verdict(run_dir)), False
     except FileNotFoundError:
         notes.append("There is no verdict.json: the run was cut before its end, and nothing is proven.")
         result, cut = _result_of(plan, run_dir), True
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        notes.append(f"verdict.json cannot be read ({error}): nothing is proven.")
+        notes.append(f"verdict.json cannot be read ({str(error)[:300]}): nothing is proven.")
         result, cut = _result_of(plan, run_dir), True
     if not result.matrices and (matrix := _policy(run_dir)) is not None:
         result = dataclasses.replace(result, matrices=(matrix,))
@@ -116,6 +119,25 @@ def sequence(value: object) -> Sequence[Any]:
 def number(value: object) -> float | None:
     """The value if it is a number."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _sound(result: RunResult) -> RunResult:
+    """The same, if everything in it is of its type: a verdict.json may be anybody's. Raises ValueError if not."""
+    return pydantic.TypeAdapter(RunResult).validate_python(_whole(dataclasses.asdict(result)))
+
+
+def _whole(value: Any) -> Any:  # noqa: ANN401 (any value of JSON)
+    """The same without half surrogate pairs, which JSON may hold and no text may."""
+    match value:
+        case Enum():
+            return value
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_whole(name): _whole(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_whole(each) for each in value]
+    return value
 
 
 def _plan(run_dir: Path, notes: list[str]) -> Mapping[str, Any]:

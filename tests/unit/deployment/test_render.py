@@ -91,7 +91,10 @@ def test_no_yaml(tmp_path):
 
 def test_broken_yaml_names_file_and_line(base):
     (base / "service.yaml").write_text("kind: Service\nmetadata:\n  name: a: b\n")
-    assert error_of(base) == f"{base}/service.yaml is broken YAML at line 3: mapping values are not allowed in this context"
+    assert (
+        error_of(base)
+        == f"{base}/service.yaml is broken YAML at line 3: mapping values are not allowed in this context"
+    )
 
 
 def test_not_kubernetes(base):
@@ -111,7 +114,10 @@ def test_broken_yaml_in_the_base_of_an_overlay(base, tmp_path):
     overlay = tmp_path / "overlay"
     overlay.mkdir()
     kustomize(overlay, "resources: [../base]\n")
-    assert error_of(overlay) == f"{base}/service.yaml is broken YAML at line 3: mapping values are not allowed in this context"
+    assert (
+        error_of(overlay)
+        == f"{base}/service.yaml is broken YAML at line 3: mapping values are not allowed in this context"
+    )
 
 
 @needs_kubectl

@@ -36,7 +36,11 @@ def policy_missing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
     """Rule `policy-missing`: every pod of the cluster may talk to Chroma."""
     for workload in chroma_workloads(objects):
         if not _on(objects, workload, "Ingress") and not of_kind(
-            objects, "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "AuthorizationPolicy", "GlobalNetworkPolicy"
+            objects,
+            "CiliumNetworkPolicy",
+            "CiliumClusterwideNetworkPolicy",
+            "AuthorizationPolicy",
+            "GlobalNetworkPolicy",
         ):
             yield Finding(
                 "policy-missing",

@@ -59,6 +59,7 @@
 
   const margin = () => innerWidth < 480 && !printing ? 52 : 62;
   const LANE = 22;
+  const after = band => data.bands.filter(each => each.lane === band.lane && each.begin > band.begin).map(each => each.begin).sort((a, b) => a - b)[0];
   const lanes = host => ({hooks: {
     draw: u => {
       const {ctx, bbox} = u, dpr = devicePixelRatio, edge = bbox.left + bbox.width;
@@ -77,9 +78,14 @@
         ctx.strokeRect(x + .5, y + .5, Math.max(w - 1, 1), h - 1);
         ctx.globalAlpha = 1;
         const word = band.state === "fail" && !fault ? `\u2715 ${band.name}` : band.name;
-        if (w > 24 * dpr) {
+        // A name that is too long for its box stands behind it, where nothing else does.
+        const inside = w - 8 * dpr, long = ctx.measureText(word).width, left = Math.max(x, bbox.left) + 5 * dpr;
+        const free = after(band) == null ? edge : u.valToPos(after(band), "x", true);
+        ctx.fillStyle = color("ink");
+        if (long > inside && long < free - to - 8 * dpr) ctx.fillText(word, to + 4 * dpr, y + h / 2 + dpr * .5);
+        else if (inside > 16 * dpr) {
           ctx.save(); ctx.beginPath(); ctx.rect(x, y, w - 3 * dpr, h); ctx.clip();
-          ctx.fillStyle = color("ink"); ctx.fillText(word, Math.max(x, bbox.left) + 5 * dpr, y + h / 2 + dpr * .5);
+          ctx.fillText(word, left, y + h / 2 + dpr * .5);
           ctx.restore();
         }
       }
