@@ -13,9 +13,10 @@ from typing import NoReturn
 
 import typer
 
-from chroma_qualify.cli import again, clusters, doctor, judge
+from chroma_qualify.cli import again, clusters, doctor, judge, report
 from chroma_qualify.cli import run as run_command
 from chroma_qualify.cli.config import options_of, read_settings
+from chroma_qualify.cli.lint import lint
 from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.report.verdict import EXIT_USAGE, Verdict
 
@@ -40,12 +41,14 @@ _COMMANDS = (
         "chroma-qualify run --cluster current-context --manifests deploy/chroma --yes --format json",
     ),
     (again.again, "chroma-qualify again runs/latest", "chroma-qualify again runs/latest --times 5"),
+    (lint,),  # it and report have theirs in their own words
     (
         judge.plan,
         "chroma-qualify plan --manifests deploy/chroma",
         "chroma-qualify plan --fault pod-kill --format json",
     ),
     (judge.check, "chroma-qualify check runs/latest", "chroma-qualify check runs/latest --format json"),
+    (report.report,),
     (
         doctor.doctor,
         "chroma-qualify doctor --namespace chroma",
@@ -58,7 +61,8 @@ _COMMANDS = (
 )
 
 for command, *examples in _COMMANDS:
-    app.command(epilog="[bold]Examples[/bold]\n\n" + "\n".join(f"  {each}" for each in examples))(command)
+    told = "[bold]Examples[/bold]\n\n" + "\n\n".join(examples) if examples else None
+    app.command(epilog=told, no_args_is_help=command is lint)(command)
 
 
 @app.callback()
@@ -66,7 +70,7 @@ def settings(context: typer.Context) -> None:
     """Take defaults from the working directory's file, for the commands that have such."""
     if context.invoked_subcommand not in {"run", "lint"} or "--help" in sys.argv:
         return
-    found = read_settings(Path.cwd(), options_of(run_command.run), ())
+    found = read_settings(Path.cwd(), options_of(run_command.run), options_of(lint))
     context.obj = found
     # A variable of its own for what may be given again would be cut at each space of an expression.
     spoken = {"scenario": [expression]} if (expression := os.environ.get("CHROMA_QUALIFY_SCENARIO")) else {}

@@ -10,6 +10,7 @@ Makefile name it. It puts the rooms together and holds no logic of its own about
     lane       scenarios that may run beside others, in a process of their own (`lifeline`: which ends with the run)
     choice     which scenarios were asked for
     limit      what happens when the time is over
+    visit      a run in a cluster that is not ours (`where`: which scenarios cannot be there)
     hooks      pytest's events → the run
     command    the shell command that repeats a run
     fixtures   what scenarios use
@@ -17,5 +18,5 @@ Makefile name it. It puts the rooms together and holds no logic of its own about
     contract   pytest-kind's `kind_cluster`, on a cluster of ours
 """
 
-_PLUGINS = ("options", "choice", "limit", "hooks", "fixtures")
+_PLUGINS = ("options", "choice", "limit", "hooks", "where", "fixtures")
 pytest_plugins = [f"chroma_qualify.plugin.{name}" for name in _PLUGINS]

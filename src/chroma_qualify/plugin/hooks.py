@@ -8,6 +8,7 @@ verdict.json, summary, exit code.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import os
@@ -20,7 +21,7 @@ from typing import Any, Literal, NoReturn
 import pytest
 
 from chroma_qualify.checks.promises import STRICTEST
-from chroma_qualify.errors import InfraError, QualifyError, UsageError
+from chroma_qualify.errors import InfraError, QualifyError, UnavailableError, UsageError
 from chroma_qualify.faults.experiments import chosen, experiments, plan_json, scaled_out_writes
 from chroma_qualify.faults.promotion import promotion
 from chroma_qualify.findings import Finding, Severity
@@ -32,11 +33,13 @@ from chroma_qualify.plugin.limit import LIMIT, TimeLimit
 from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
 from chroma_qualify.plugin.run import Run, ScenarioState
+from chroma_qualify.plugin.visit import Visit, ask, visit
 from chroma_qualify.report.console import print_summary, sentence
 from chroma_qualify.report.verdict import EXIT_USAGE, Outcome, Verdict, outcome_of
 
 RUN = pytest.StashKey[Run]()
 CANDIDATES = pytest.StashKey[Candidates]()
+VISIT = pytest.StashKey[Visit]()
 _SIGTERM = pytest.StashKey[Any]()
 _STOPPED = pytest.StashKey[bool]()  # by `_stop`, not by Ctrl-C: pytest ends with the same status for both
 _PROMOTION = "promotion"  # the fixture
@@ -82,7 +85,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             candidates.load_from(options.baseline)
     except QualifyError as error:
         _stop(session, error)
-    config.stash[RUN] = Run(options, _printer(config), config.rootpath / "runs")
+    run = Run(options, _printer(config), config.rootpath / "runs")
+    if options.context:
+        try:
+            config.stash[VISIT] = visit(
+                options, run.id, candidates.load(), config.rootpath, run.say, functools.partial(ask, config)
+            )
+        except QualifyError as error:
+            _stop(session, error)
+    config.stash[RUN] = run
     config.stash[CANDIDATES] = candidates
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
@@ -98,6 +109,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Undo what is not ours alone."""
     if (limit := config.stash.get(LIMIT, None)) is not None:
         limit.close()
+    if (there := config.stash.get(VISIT, None)) is not None and not there.begun:
+        there.forget()
     if (handler := config.stash.get(_SIGTERM, None)) is not None:
         signal.signal(signal.SIGTERM, handler)
 
@@ -225,11 +238,11 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo else None
     if report.skipped:
         state.reason = _skip_reason(report)
+    elif isinstance(error, UnavailableError):
+        _skip(report, state, item, f"{error.message}{f'; {error.remedy}' if error.remedy else ''}")
     elif error is not None and report.failed:
         if run.seen_before(error):  # a shared fixture failed; pytest raises the same again for each scenario
-            state.reason = f"what it shares with others failed before: {one_line(error)}"
-            report.outcome = "skipped"
-            report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {state.reason}")
+            _skip(report, state, item, f"what it shares with others failed before: {one_line(error)}")
             return report
         state.findings.append(finding_of(error, in_setup=call.when != "call", scenario=state.name))
         _tell(report, state, item, trace="" if has_own_sentence(error) else report.longreprtext)
@@ -353,6 +366,13 @@ def _count(config: pytest.Config, run: Run, lane: Lane) -> None:
             outcome, told = "failed", OneSentence(text, *place[:2])
         report = pytest.TestReport(node_id, place, {}, outcome, told, "call", duration=result.seconds)
         reporter.stats.setdefault(outcome, []).append(report)
+
+
+def _skip(report: pytest.TestReport, state: ScenarioState, item: pytest.Item, reason: str) -> None:
+    """It could not run: with its reason in the verdict."""
+    state.reason = reason
+    report.outcome = "skipped"
+    report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {reason}")
 
 
 def _skip_reason(report: pytest.TestReport) -> str:
