@@ -79,7 +79,7 @@ def test_running_pod(seen, report):
             # Refused for another reason (UID 1000 may not write there anyway) says nothing of the file system.
             report.fail("root-writable", f"/ of {pod} is not read-only, only not ours", evidence=look[where])
     if look["tmp"] != "done":
-        report.fail("tmp-not-writable", f"{pod} cannot write to /tmp, SQLite needs it", evidence=look["tmp"])
+        report.fail("no-writable-tmp", f"{pod} cannot write to /tmp, SQLite needs it", evidence=look["tmp"])
     if look["token"]:
         report.fail("service-account-token", f"{pod} holds a service account token it has no use for")
     report.measure("processes looked at", len(look["processes"]))

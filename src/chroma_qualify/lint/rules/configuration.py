@@ -49,7 +49,9 @@ def config_invalid(objects: Sequence[KubeObject]) -> Iterator[Finding]:
         for above, needed in (("circuit_breaker", "requests"), ("open_telemetry", "endpoint")):
             parts = [one for key, one in told.settings.items() if key == above or key.startswith(f"{above}.")]
             if parts and parts[0].value is not None and told.all_seen and f"{above}.{needed}" not in told.settings:
-                yield _invalid(workload, parts[0], f"{above} lacks {needed}", f"Set {above}.{needed}, or remove it all.")
+                yield _invalid(
+                    workload, parts[0], f"{above} lacks {needed}", f"Set {above}.{needed}, or remove it all."
+                )
 
 
 def _wanted(key: str, value: object) -> str:
@@ -167,7 +169,7 @@ def _exposed(setting: Setting, why: str) -> Finding:
         Severity.FAIL,
         f"{setting.object} holds a secret in plain text ({setting.name}): {why}.",
         f"{setting.name} (value not shown)",
-        "Take it from a Secret (secretKeyRef or a file), and change it: it has been seen. Chroma 1.x itself needs none.",
+        "Take it from a Secret (secretKeyRef or a file), and change it: it has been seen. Chroma itself needs none.",
         setting.object,
         path=setting.path,
     )

@@ -24,7 +24,6 @@ from chroma_qualify.lint.objects import (
     selects,
     whole,
 )
-
 from chroma_qualify.lint.rules.data import replicas_apart
 from chroma_qualify.lint.rules.volumes import two_servers_one_volume
 

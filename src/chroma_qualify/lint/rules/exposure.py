@@ -24,7 +24,14 @@ from chroma_qualify.lint.rules.services import leads_to
 _ROUTES = ("HTTPRoute", "Ingress", "IngressRoute", "Route", "TCPRoute", "VirtualService")
 # Somebody sees to it: which of them covers which route is not ours to tell.
 _AUTH_KINDS = ("AuthorizationPolicy", "RequestAuthentication", "SecurityPolicy")
-_AUTH_ANNOTATIONS = ("auth", "oauth", "middlewares", "whitelist-source-range", "allowlist-source-range", "inbound-cidrs")
+_AUTH_ANNOTATIONS = (
+    "auth",
+    "oauth",
+    "middlewares",
+    "whitelist-source-range",
+    "allowlist-source-range",
+    "inbound-cidrs",
+)
 _INTERNAL = ("internal", "tailscale")
 
 

@@ -29,6 +29,8 @@ from chroma_qualify.lint.server import server
 
 _DNS = 53
 _EVERYBODY = ("0.0.0.0/0", "::/0")
+# Of which we do not know what they do.
+_OF_OTHERS = ("AuthorizationPolicy", "CiliumClusterwideNetworkPolicy", "CiliumNetworkPolicy", "GlobalNetworkPolicy")
 _NAME = "kubernetes.io/metadata.name"
 
 
@@ -36,7 +38,11 @@ def policy_missing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
     """Rule `policy-missing`: every pod of the cluster may talk to Chroma."""
     for workload in chroma_workloads(objects):
         if not _on(objects, workload, "Ingress") and not of_kind(
-            objects, "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy", "AuthorizationPolicy", "GlobalNetworkPolicy"
+            objects,
+            "CiliumNetworkPolicy",
+            "CiliumClusterwideNetworkPolicy",
+            "AuthorizationPolicy",
+            "GlobalNetworkPolicy",
         ):
             yield Finding(
                 "policy-missing",

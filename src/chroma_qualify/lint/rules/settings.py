@@ -21,11 +21,37 @@ _AUTH_KEY = re.compile(r"(chroma_)?(server_)?auth[nz]?(_\w+)?", re.IGNORECASE)
 _OFF = ("", "none", "false")
 # What 1.5.9 has at the top of its configuration, as its binary names them.
 KEYS = frozenset(
-    "allow_reset circuit_breaker collections_with_segments_provider cors_allow_origins default_knn_index "
-    "enable_log_scouting enable_schema enable_span_indexing executor listen_address log max_payload_size_bytes "
-    "mcmr_sysdb min_records_for_invocation open_telemetry persist_path port region scorecard scorecard_enabled "
-    "segment_manager sqlite_filename sqlitedb stdout_tracing sysdb tenants_to_migrate_immediately "
-    "tenants_to_migrate_immediately_threshold tenants_with_maxscore_enabled tenants_with_quantization_enabled".split()
+    {
+        "allow_reset",
+        "circuit_breaker",
+        "collections_with_segments_provider",
+        "cors_allow_origins",
+        "default_knn_index",
+        "enable_log_scouting",
+        "enable_schema",
+        "enable_span_indexing",
+        "executor",
+        "listen_address",
+        "log",
+        "max_payload_size_bytes",
+        "mcmr_sysdb",
+        "min_records_for_invocation",
+        "open_telemetry",
+        "persist_path",
+        "port",
+        "region",
+        "scorecard",
+        "scorecard_enabled",
+        "segment_manager",
+        "sqlite_filename",
+        "sqlitedb",
+        "stdout_tracing",
+        "sysdb",
+        "tenants_to_migrate_immediately",
+        "tenants_to_migrate_immediately_threshold",
+        "tenants_with_maxscore_enabled",
+        "tenants_with_quantization_enabled",
+    }
 )
 # Variables of 0.x without the prefix: of 1.x's names there is none.
 _OF_0_X = frozenset({"ALLOW_RESET", "ANONYMIZED_TELEMETRY", "IS_PERSISTENT", "MIGRATIONS", "PERSIST_DIRECTORY"})
