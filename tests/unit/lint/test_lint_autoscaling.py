@@ -64,3 +64,36 @@ LIMIT_RANGE = {
 )
 def test_good_requests(containers, others):
     assert findings("hpa-without-request", [workload(containers=containers), *others]) == []
+
+
+# --- hpa-target-missing, hpa-bounds
+
+SCALER = "HorizontalPodAutoscaler/scaler"
+
+
+def test_an_autoscaler_of_nothing_is_named():
+    path = "spec.scaleTargetRef"
+    assert_one("hpa-target-missing", [workload(), hpa(target="chroma")], SCALER, "Deployment/chroma", path=path)
+    assert_one("hpa-target-missing", [workload(), hpa(target="vector-db", kind="StatefulSet")], SCALER, "StatefulSet")
+    away = merge(hpa(), {"metadata": {"namespace": "other"}})
+    assert_one("hpa-target-missing", [workload(), away], SCALER, "another namespace")
+
+
+@pytest.mark.parametrize("scaler", [hpa(), hpa(target="web"), hpa(kind="Rollout")])
+def test_autoscalers_of_something_or_for_others(scaler):
+    assert findings("hpa-target-missing", [workload(), scaler]) == []
+
+
+KEDA = {"kind": "ScaledObject", "metadata": meta("keda")}
+WANTS = {"scaleTargetRef": {"name": "vector-db"}, "minReplicaCount": 2, "maxReplicaCount": 1}
+
+
+def test_bounds_the_wrong_way_round_are_named():
+    assert_one("hpa-bounds", [workload(), hpa(1, minReplicas=3)], SCALER, "minReplicas: 3", path="spec.minReplicas")
+    assert_one("hpa-bounds", [workload(), hpa(0)], SCALER, "at most 0")
+    assert_one("hpa-bounds", [workload(), {**KEDA, "spec": WANTS}], "ScaledObject/keda", "maxReplicaCount: 1")
+
+
+@pytest.mark.parametrize("scaler", [hpa(1), hpa(3, minReplicas=3), hpa(None, minReplicas=3), {**KEDA, "spec": {}}])
+def test_good_bounds(scaler):
+    assert findings("hpa-bounds", [workload(), scaler]) == []

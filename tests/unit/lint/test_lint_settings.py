@@ -11,6 +11,7 @@ from lint_builders import (
     workload,
 )
 
+from chroma_qualify.findings import Severity
 from chroma_qualify.lint import lint_objects
 
 STORE = {"name": "store", "mountPath": "/data"}
@@ -99,4 +100,63 @@ def test_ignored_authentication_is_named(objects, about, name):
     ],
 )
 def test_good_settings(objects):
+    assert findings("ignored-setting", objects) == []
+
+
+# --- what else it does not read
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("PERSIST_DIRECTORY", "persist_path"),
+        ("IS_PERSISTENT", "always"),
+        ("ALLOW_RESET", "leave it off"),
+        ("CHROMA_SERVER_HTTP_PORT", "port"),
+        ("CHROMA_SERVER_NOFILE", "Remove"),
+        ("CHROMA_MEMORY_LIMIT_BYTES", "memory limit"),
+        ("CHROMA_SEGMENT_CACHE_POLICY", "segment_manager"),
+        ("CHROMA_PERSIST_PAHT", "persist_path"),
+        ("CHROMA_SQLITE_DB__HASH_TYPE", "sqlitedb"),
+    ],
+)
+def test_a_variable_that_is_not_read_is_noted(name, hint):
+    objects = [workload(containers=[container(env=[{"name": name, "value": "1"}])])]
+    assert_one("ignored-setting", objects, "Deployment/vector-db", name, severity=Severity.NOTE)
+    assert hint in findings("ignored-setting", objects)[0].remedy
+
+
+def served(text):
+    mounts = [STORE, {"name": "scratch", "mountPath": "/tmp"}, {"name": "conf", "mountPath": "/etc/chroma"}]
+    told = container(command=["chroma", "run", "/etc/chroma/c.yaml"], volumeMounts=mounts)
+    return [workload(containers=[told], pod=CONFIG_VOLUME), config({"c.yaml": text})]
+
+
+@pytest.mark.parametrize("key", ["presist_path", "chroma_memory_limit_bytes", "is_persistent", "cors"])
+def test_a_key_that_is_not_read_is_noted(key):
+    assert_one("ignored-setting", served(f"{key}: x\n"), "ConfigMap/conf", key, severity=Severity.NOTE)
+
+
+def test_variables_beside_options_are_noted():
+    told = container(command=["chroma", "run", "--path", "/data"], env=[{"name": "CHROMA_PORT", "value": "9000"}])
+    objects = [workload(containers=[told])]
+    assert_one("ignored-setting", objects, "Deployment/vector-db", "CHROMA_PORT", severity=Severity.NOTE)
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        served("persist_path: /data\nsqlitedb:\n  hash_type: md5\nopen_telemetry: {endpoint: 'http://x:1', foo: 1}\n"),
+        [workload(containers=[container(env=[{"name": "CHROMA_SQLITEDB__HASH_TYPE", "value": "md5"}])])],
+        [workload(containers=[container(env=[{"name": "RUST_LOG", "value": "info"}])])],
+        [
+            workload(
+                containers=[
+                    container(image="chromadb/chroma:0.6.3", env=[{"name": "PERSIST_DIRECTORY", "value": "/data"}])
+                ]
+            )
+        ],
+    ],
+)
+def test_what_is_read(objects):
     assert findings("ignored-setting", objects) == []
