@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chroma_qualify.checks.promises import Promises, refuse_unknown_faults
+from chroma_qualify.cluster.existing import find_kubectl
 from chroma_qualify.cluster.images.addons import addon_dir
 from chroma_qualify.cluster.images.catalog import load_catalog
 from chroma_qualify.cluster.images.ensure import Source, find_images
@@ -39,6 +40,9 @@ class Candidates:
     Args:
         options: of the run.
         overlays: where the topologies are, one directory each.
+
+    Attributes:
+        refused: that the candidate of the options does not meet `restricted`, once `settle` was called.
     """
 
     def __init__(self, options: Options, overlays: Path) -> None:
@@ -47,6 +51,7 @@ class Candidates:
         self._loaded: dict[Path, Candidate] = {}
         self._place: Place | None = None
         self._level = LEVELS[0]
+        self.refused: Finding | None = None
         self._was_ready: set[str] = set()
         self._never_ready: dict[str, CandidateError] = {}
 
@@ -77,7 +82,7 @@ class Candidates:
         return self._fitted(load_candidate(directory, self._kubectl()))
 
     def settle(self, cluster: Cluster, *, pulls: bool) -> tuple[Finding, ...]:
-        """From now on candidates are as this cluster can have them; what there is to say of those of the options.
+        """From now on candidates are as this cluster can have them; returns the notes on that of the options.
 
         Args:
             cluster: where they go.
@@ -90,12 +95,11 @@ class Candidates:
             return ()  # what is shipped fits
         self._place = look_at(cluster, pulls=pulls)
         candidate = self.load()
-        level, refused = strictest(cluster, candidate)
+        self._level, self.refused = strictest(cluster, candidate)
         if self._options.baseline:
-            levels = (level, strictest(cluster, self.load_from(self._options.baseline))[0])
-            level = max(levels, key=LEVELS.index)
-        self._level = level
-        return (*candidate.notes, *([refused] if refused else ()))
+            levels = (self._level, strictest(cluster, self.load_from(self._options.baseline))[0])
+            self._level = max(levels, key=LEVELS.index)
+        return candidate.notes
 
     @property
     def pod_security(self) -> str:
@@ -128,6 +132,8 @@ class Candidates:
         options = self._options
         if options.kubectl:
             return options.kubectl
+        if options.context:
+            return find_kubectl()
         if options.use_cluster:
             return (cluster_dir(options.use_cluster) / "kubectl").resolve()
         return find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None).kubectl
