@@ -24,6 +24,8 @@ from chroma_qualify.plugin.candidates import chroma_image
 from chroma_qualify.plugin.fixtures import fresh_namespace
 from chroma_qualify.workload.compatibility import try_client
 
+pytestmark = pytest.mark.own_cluster("the versions of the server are images that are loaded into our own nodes")
+
 INCOMPATIBLE = "0.6.3"
 ITS_ERROR = "KeyError: '_type'"
 OLDEST = Path(__file__).parents[1] / "overlays" / "baseline-1.0"

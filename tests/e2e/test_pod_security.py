@@ -10,7 +10,7 @@ import pytest
 
 from chroma_qualify.cluster.model import run as run_program
 from chroma_qualify.deployment.apply import ready_pods
-from chroma_qualify.errors import UndecidedError
+from chroma_qualify.errors import UnavailableError, UndecidedError
 
 LOOK = r"""
 import json, os, tempfile
@@ -108,6 +108,7 @@ def findings_of(processes, *, own):
     return found
 
 
+@pytest.mark.own_namespaces("what the lent one enforces is for its owner to say")
 def test_namespace_refuses_privileged(cluster, namespace, deploy, report, run):
     """The namespace enforces `restricted`: it admits the candidate and refuses what is not restricted."""
     if run.refused is not None:
@@ -149,7 +150,7 @@ def look_from_node(deployed, pod):
     found = deployed.cluster.get_json("pod", "-n", deployed.namespace, pod)
     node = next((node for node in deployed.cluster.nodes if node.name == found["spec"]["nodeName"]), None)
     if node is None:
-        raise UndecidedError(
+        raise UnavailableError(
             f"the image of {pod} has no python3 and its node is not ours, so its processes cannot be looked at",
             remedy="use an image with python3, or our own kind cluster",
         )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chroma_qualify.checks.promises import Promises, refuse_unknown_faults
+from chroma_qualify.cluster.existing import find_kubectl
 from chroma_qualify.cluster.images.addons import addon_dir
 from chroma_qualify.cluster.images.catalog import load_catalog
 from chroma_qualify.cluster.images.ensure import Source, find_images
@@ -131,6 +132,8 @@ class Candidates:
         options = self._options
         if options.kubectl:
             return options.kubectl
+        if options.context:
+            return find_kubectl()
         if options.use_cluster:
             return (cluster_dir(options.use_cluster) / "kubectl").resolve()
         return find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None).kubectl

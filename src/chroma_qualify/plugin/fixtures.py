@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from chroma_qualify.cluster.guests import delete_own
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.cluster.kind import ClusterConfig, ephemeral_cluster, find_cluster
 from chroma_qualify.cluster.model import Cluster
@@ -25,12 +26,13 @@ from chroma_qualify.deployment.apply import Deployed, apply, create_namespace, d
 from chroma_qualify.deployment.forward import Forward, open_forward
 from chroma_qualify.deployment.objects import Candidate
 from chroma_qualify.deployment.render import in_namespace
-from chroma_qualify.errors import CandidateError, InfraError, QualifyError
+from chroma_qualify.errors import CandidateError, InfraError, QualifyError, UnavailableError
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.observe.recorder import Observer
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY
-from chroma_qualify.plugin.hooks import CANDIDATES, RUN
+from chroma_qualify.plugin.hooks import CANDIDATES, RUN, VISIT
 from chroma_qualify.plugin.lane import second_lane
+from chroma_qualify.plugin.options import Options
 from chroma_qualify.plugin.run import Run, ScenarioState
 from chroma_qualify.report.console import how_to_reach
 from chroma_qualify.report.verdict import Matrix, MatrixCell, Measure
@@ -139,8 +141,15 @@ def cluster_config(run: Run) -> ClusterConfig:
 def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The cluster, its add-ons ready; deleted at the end unless `--keep-cluster` or `--use-cluster`."""
     options = run.options
+    if options.context:
+        with request.config.stash[VISIT].used(run) as cluster:
+            run.versions["kubernetes"] = _server_version(cluster)
+            run.images = "existing"
+            _settle(run, cluster, request)
+            yield cluster
+        return
     if options.use_cluster:
-        cluster = find_cluster(options.use_cluster)
+        cluster = _with_loader(find_cluster(options.use_cluster), options)
         _note_versions(run, cluster)
         _settle(run, cluster, request)
         run.say(f"cluster {cluster.name}: used as it is")
@@ -151,7 +160,7 @@ def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequ
     run.say(f"cluster: creating, {options.nodes} node(s) (usually {_CREATE_USUALLY} s)")
     try:
         with run.part("cluster create"):
-            cluster = life.__enter__()
+            cluster = _with_loader(life.__enter__(), options)
     except Exception as error:
         if isinstance(error, InfraError) or not isinstance(error, QualifyError):
             raise
@@ -314,6 +323,11 @@ def report(run: Run, request: pytest.FixtureRequest) -> Report:
     return Report(run.scenario(request.node.nodeid))
 
 
+def _with_loader(cluster: Cluster, options: Options) -> Cluster:
+    """The cluster, and the image that was named for helper pods."""
+    return dataclasses.replace(cluster, loader=options.loader_image) if options.loader_image else cluster
+
+
 def _note_versions(run: Run, cluster: Cluster) -> None:
     """What runs, for the verdict."""
     options = run.options
@@ -380,6 +394,10 @@ def _deployer(run: Run, cluster: Cluster, namespace: str, request: pytest.Fixtur
 @contextlib.contextmanager
 def fresh_namespace(run: Run, cluster: Cluster, observer: Observer, node: pytest.Item, name: str) -> Iterator[str]:
     """A namespace for as long as the block lasts; its evidence is collected if a scenario of `node` has failed."""
+    if cluster.guest is not None and cluster.guest.namespace:
+        with _lent_namespace(run, cluster, observer, node) as space:
+            yield space
+        return
     words = re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("test_").removesuffix(".py")).strip("-")
     space = f"cq-{words[:40].strip('-')}-{run.id[-6:]}-{next(_numbers)}"
     labels = {
@@ -398,6 +416,32 @@ def fresh_namespace(run: Run, cluster: Cluster, observer: Observer, node: pytest
                 run.say(f"{space}: collecting evidence")
                 observer.collect(space)
         finally:
+            if cluster.guest is not None:
+                observer.leave(space)
             # A failed scenario in a cluster that is kept is there to be looked at.
             if not (failed and run.options.keep):
                 delete_namespace(cluster, space, wait=False)
+
+
+_occupied: set[str] = set()  # lent namespaces, by their cluster's kubeconfig, in which a scenario is
+
+
+@contextlib.contextmanager
+def _lent_namespace(run: Run, cluster: Cluster, observer: Observer, node: pytest.Item) -> Iterator[str]:
+    """The one namespace that was lent to the run, empty, for as long as the block lasts."""
+    assert cluster.guest is not None
+    space, place = cluster.guest.namespace, str(cluster.kubeconfig)
+    if place in _occupied:
+        raise UnavailableError(f"it needs a namespace beside {space}, the one that was lent")
+    _occupied.add(place)
+    try:
+        observer.follow(space)
+        yield space
+    finally:
+        _occupied.discard(place)
+        try:
+            if run.failed(node.nodeid):
+                run.say(f"{space}: collecting evidence")
+                observer.collect(space)
+        finally:
+            delete_own(cluster)

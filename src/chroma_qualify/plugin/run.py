@@ -270,6 +270,16 @@ class Run:
         """Record what a fault did, for the verdict's table; its findings are the scenario's to report."""
         self._experiments.append(result)
 
+    def left_out(self, reason: str) -> int:
+        """How many scenarios, of both lanes, did not run for this reason."""
+        return sum(state.result().reason == reason for state in self._states.values())
+
+    def note_late(self, finding: Finding) -> None:
+        """Add a finding that decides nothing to a verdict that is written; raises OSError if it cannot be again."""
+        if self.result is not None:
+            self.result = dataclasses.replace(self.result, findings=(*self.result.findings, finding))
+            write_verdict(self.result, self.directory)
+
     def finish(self, *, interrupted: bool) -> RunResult:
         """Judge the run and write verdict.json and junit.xml."""
         for state in self._states.values():
