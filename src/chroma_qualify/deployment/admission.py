@@ -34,11 +34,6 @@ def strictest(cluster: Cluster, candidate: Candidate) -> tuple[str, Finding | No
         return LEVELS[0], None  # what that namespace enforces is its owner's affair
     said = ""
     for level in LEVELS:  # a namespace for each: to label one again is a right that nothing else needs
-        if cluster.guest is not None and cluster.guest.namespace:
-        return LEVELS[0], None  # the one that was lent has its level, and no other is made
-    said = ""
-    for level in LEVELS:
-        # Another one for each level: to change a namespace takes a right more than to make it.
         space = f"cq-admission-{secrets.token_hex(3)}"
         create_namespace(cluster, space, {ENFORCE: level, "app.kubernetes.io/managed-by": "chroma-qualify"})
         try:
