@@ -209,7 +209,7 @@ def judge_slow_stop(deployed, old_uid, pods, report) -> None:
         )
     if len(running) > 1:
         report.fail(
-            "two-servers-on-one-volume",
+            "two-servers-one-volume",
             "while the deleted pod's server was still stopping, the next one ran on the same volume",
             evidence=seen,
             remedy="a StatefulSet starts the next pod only when the old one is gone; a Deployment does not, "

@@ -72,7 +72,7 @@ def test_running_pod(seen, report, run):
         what = f"/ of {pod} is not read-only, only not its user's"
         report.fail("root-writable", what, evidence=where, remedy="readOnlyRootFilesystem: true")
     if look["tmp"] != "done":
-        report.fail("tmp-not-writable", f"{pod} cannot write to /tmp, SQLite needs it", evidence=look["tmp"])
+        report.fail("no-writable-tmp", f"{pod} cannot write to /tmp, SQLite needs it", evidence=look["tmp"])
     if look["token"]:
         report.fail(
             "service-account-token",
