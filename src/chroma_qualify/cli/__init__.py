@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from chroma_qualify.cli import clusters, doctor, judge, report
+from chroma_qualify.cli import clusters, diff, doctor, judge, report
 from chroma_qualify.cli.lint import lint
 from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.report.verdict import EXIT_USAGE, Verdict
@@ -24,7 +24,8 @@ app = typer.Typer(
 )
 
 for command in (
-    judge.check, judge.plan, doctor.doctor, report.report, clusters.up, clusters.down, clusters.status, clusters.clean
+    judge.check, judge.plan, doctor.doctor, report.report, diff.diff,
+    clusters.up, clusters.down, clusters.status, clusters.clean,
 ):  # fmt: skip
     app.command()(command)
 app.command(no_args_is_help=True)(lint)

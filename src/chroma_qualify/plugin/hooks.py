@@ -37,6 +37,7 @@ from chroma_qualify.plugin.visit import Visit, ask, visit
 from chroma_qualify.report.console import print_summary, sentence
 from chroma_qualify.report.github import commands_again, no_commands, tell_github
 from chroma_qualify.report.verdict import EXIT_USAGE, Outcome, Verdict, outcome_of
+from chroma_qualify.report.write import write_candidate
 
 RUN = pytest.StashKey[Run]()
 CANDIDATES = pytest.StashKey[Candidates]()
@@ -170,6 +171,8 @@ def _start(session: pytest.Session, run: Run) -> None:
         experiments=_planned(session, run),
         promises=promises,
     )
+    if candidate is not None:
+        write_candidate(candidate.objects, run.directory)
     number = len(session.items) + (len(lane.node_ids) if lane else 0)
     run.say(f"run {run.id}: {number} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
     if candidate is not None and not run.options.beside_of:  # the first lane has done so
