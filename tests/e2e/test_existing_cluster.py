@@ -25,9 +25,10 @@ pytestmark = [pytest.mark.beside, pytest.mark.own_cluster("it is itself about ru
 ROLES = Path("manifests") / "rbac"
 CONTEXT = "somebody's"
 PATIENCE = 400.0  # s for a nested run; it takes 60
-KINDS = (
-    "clusterroles,clusterrolebindings,storageclasses,priorityclasses,customresourcedefinitions,apiservices,"
-    "validatingwebhookconfigurations,mutatingwebhookconfigurations,ingressclasses,runtimeclasses"
+NAMESPACED = "all,configmaps,secrets,pvc,networkpolicies,hpa,pdb,serviceaccounts,endpointslices,roles,rolebindings"
+OUTSIDE = (
+    "namespaces,persistentvolumes,clusterroles,clusterrolebindings,storageclasses,priorityclasses,"
+    "customresourcedefinitions,validatingwebhookconfigurations,mutatingwebhookconfigurations"
 )
 # A neighbour, with something of each kind that a run makes.
 NEIGHBOUR = """
@@ -53,7 +54,7 @@ items:
 
 
 class Place:
-    """A cluster with a neighbour, an account, and what both had before."""
+    """A cluster with a neighbour, a namespace to lend, and accounts for guests."""
 
     def __init__(self, cluster, run, root, tmp, spaces):
         self.cluster, self.root, self.tmp = cluster, root, tmp
@@ -63,7 +64,6 @@ class Place:
         self.programs.mkdir()
         (self.programs / "kubectl").symlink_to(cluster.kubectl.resolve())
         cluster.run_kubectl("apply", "-n", self.neighbour, "-f", "-", stdin=NEIGHBOUR)
-        self.before = self.seen()
 
     def environment(self):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHROMA_QUALIFY", "DOCKER"))}
@@ -90,27 +90,41 @@ class Place:
                 "--kubeconfig", str(kubeconfig), *options]  # fmt: skip
 
     def run(self, *command, timeout=PATIENCE):
-        return subprocess.run(command, cwd=self.root, env=self.environment(), stdin=subprocess.DEVNULL,
+        done = subprocess.run(command, cwd=self.root, env=self.environment(), stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=timeout, check=False)  # fmt: skip
+        self.keep(done.stdout + done.stderr)
+        return done
+
+    def keep(self, said):
+        """For the run directory, where evidence is looked for."""
+        self.reports.mkdir(exist_ok=True)
+        with (self.reports / "said.txt").open("a") as file:
+            file.write(said)
 
     def seen(self):
-        """What nobody else changes meanwhile: the neighbour's, the lent namespace's, and what is in no namespace."""
+        """What nobody else changes meanwhile: the neighbour's objects as they are, and which the lent namespace has."""
         get = self.cluster.get_json
-        neighbour = {(item["kind"], item["metadata"]["name"]): item["metadata"]["resourceVersion"]
+        neighbour = {(item["kind"], item["metadata"]["name"], item["metadata"]["resourceVersion"])
                      for item in get("all,configmaps,secrets", "-n", self.neighbour)["items"]}  # fmt: skip
-        kinds = "all,configmaps,secrets,pvc,networkpolicies,hpa,pdb,serviceaccounts,endpointslices"
-        lent = {(item["kind"], item["metadata"]["uid"]) for item in get(kinds, "-n", self.lent)["items"]}
-        outside = {(item["kind"], item["metadata"]["name"]) for item in get(KINDS)["items"]}
-        return neighbour, lent, outside
+        lent = {(item["kind"], item["metadata"]["name"], item["metadata"]["uid"])
+                for item in get(NAMESPACED, "-n", self.lent)["items"]}  # fmt: skip
+        return neighbour, lent
 
-    def left(self, run_id=""):
-        """Namespaces of a nested run, and volumes of its claims."""
-        label = f"{RUN_LABEL}={run_id}"
-        found = self.cluster.get_json("namespaces", "-l", label)["items"] if run_id else ()
-        spaces = [item["metadata"]["name"] for item in found]
-        volumes = [item["metadata"]["name"] for item in self.cluster.get_json("persistentvolumes")["items"]
-                   if (item["spec"].get("claimRef") or {}).get("namespace") in {*spaces, self.lent}]  # fmt: skip
-        return [*spaces, *volumes]
+    def may(self, namespace, *words):
+        """Whether the account of a namespace may do something."""
+        account = f"--as=system:serviceaccount:{namespace}:chroma-qualify"
+        return self.cluster.run_kubectl("auth", "can-i", *words, account, check=False).stdout.strip() == "yes"
+
+    def left(self, run_id):
+        """What a nested run has left: objects in no namespace with its label, and volumes of its claims."""
+        marked = [f"{item['kind']} {item['metadata']['name']}"
+                  for item in self.cluster.get_json(OUTSIDE, "-l", f"{RUN_LABEL}={run_id}")["items"]]  # fmt: skip
+        spaces = {self.lent, *(name.partition(" ")[2] for name in marked)}
+        return marked + [
+            f"volume {item['metadata']['name']}"
+            for item in self.cluster.get_json("persistentvolumes")["items"]
+            if (item["spec"].get("claimRef") or {}).get("namespace") in spaces
+        ]
 
 
 def yaml_in(item, namespace):
@@ -143,6 +157,9 @@ def test_a_lent_namespace_and_its_role_are_enough(place, report):
     """Two scenarios one after the other in it, three that say why they cannot be there; afterwards it is as it was."""
     kubeconfig = place.kubeconfig("run-role.yaml", place.lent)
     before = place.seen()
+    assert place.may(place.lent, "create", "deployments", "-n", place.lent)
+    for words in (("create", "namespaces"), ("get", "secrets", "-n", place.neighbour), ("list", "nodes")):
+        assert not place.may(place.lent, *words), f"the account may {' '.join(words)}, so nothing is tried here"
     chosen = "running_pod or truth_table or commands_as_printed or (test_fault and (pod-delete or process-kill))"
     command = place.command("lent", kubeconfig, chosen, "--namespace", place.lent)
     asked = place.run(*command, timeout=120)
@@ -166,7 +183,8 @@ def test_a_lent_namespace_and_its_role_are_enough(place, report):
         assert outcomes[name]["outcome"] == "not-run"
         assert why in outcomes[name]["reason"]
     assert place.seen() == before
-    poll_for("the volumes of the lent namespace to be gone", place.left, lambda left: not left, 120)
+    # The volume goes some time after its claim.
+    poll_for("what the run left to be gone", lambda: place.left(verdict["run_id"]), lambda left: not left, 120)
     assert not list((place.tmp / "cache" / "chroma-qualify").glob("guests/*"))
     report.measure("nested run in a lent namespace", verdict["seconds"], "s")
 
@@ -217,5 +235,6 @@ def killed_when(place, command, word):
         process.wait()
         process.stdout.close()
     text = "".join(said)
+    place.keep(text)
     assert process.returncode == -signal.SIGKILL, text[-3000:]
     return text

@@ -11,6 +11,7 @@ Makefile name it. It puts the rooms together and holds no logic of its own about
     visit      a run in a cluster that is not ours (`where`: which scenarios cannot be there)
     hooks      pytest's events → the run
     fixtures   what scenarios use
+    namespaces what a scenario has for itself
     promotions from the manifests in use to the candidate
     contract   pytest-kind's `kind_cluster`, on a cluster of ours
 """
