@@ -64,6 +64,7 @@ lint: setup
 	.venv/bin/mypy scripts/prove-interrupts
 	.venv/bin/mypy scripts/fault-table
 	.venv/bin/mypy scripts/client-table
+	.venv/bin/mypy scripts/matrix
 	.venv/bin/lint-imports
-	.venv/bin/zizmor --offline --quiet .github/workflows
+	.venv/bin/zizmor --offline --quiet .github/workflows action.yml
 	scripts/actionlint

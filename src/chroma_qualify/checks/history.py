@@ -38,11 +38,12 @@ class History:
         return dataclasses.replace(self, operations=self.operations.only(collections))
 
 
-def parse(lines: Iterable[bytes]) -> History:
+def parse(lines: Iterable[bytes], *, lenient: bool = False) -> History:
     """Read a history.
 
     Args:
         lines: as a file opened in binary mode gives them, each with its line end.
+        lenient: take what comes before a line of another format, which is then a flaw.
 
     Returns:
         The paired operations; what keeps them from being judged is in `flaws`.
@@ -51,7 +52,7 @@ def parse(lines: Iterable[bytes]) -> History:
         UsageError: this is no history of the known format (another file, an unknown field, a value of a wrong type).
     """
     with without_gc():
-        columns, number, flaws = read(lines)
+        columns, number, flaws = read(lines, lenient=lenient)
     return History(Operations(columns), number, flaws)
 
 

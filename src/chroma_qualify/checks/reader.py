@@ -22,18 +22,25 @@ _SHOWN_FLAWS: Final = 10
 _BLOCK, _BYTES, _SOME = 1 << 15, 1 << 22, 64  # lines and bytes of a block, about; lines that are fetched at a time
 
 
-def read(lines: Iterable[bytes]) -> tuple[Columns, int, tuple[str, ...]]:
+def read(lines: Iterable[bytes], *, lenient: bool = False) -> tuple[Columns, int, tuple[str, ...]]:
     """All lines of a history: the columns, how many lines there were, and what is wrong with them.
 
+    With `lenient` what comes before the first line that is none is read, and the line is a flaw: for who only shows it.
+
     Raises:
-        UsageError: this is no history.
+        UsageError: this is no history, and `lenient` is not set.
     """
     reader = Reader()
     kinds = Kinds(reader.columns)
-    for block in _blocks(iter(lines)):
-        sheet = kinds.read(block)
-        if not (sheet.whole and take(sheet, reader.columns, reader.clients)) and not all(map(reader.line, block)):
-            break
+    try:
+        for block in _blocks(iter(lines)):
+            sheet = kinds.read(block)
+            if not (sheet.whole and take(sheet, reader.columns, reader.clients)) and not all(map(reader.line, block)):
+                break
+    except UsageError as error:
+        if not lenient:
+            raise
+        reader.flaws.append(error.message)
     return reader.finish()
 
 

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 import typer
 
-from chroma_qualify.cli import clusters, doctor, judge
+from chroma_qualify.cli import clusters, doctor, judge, report
+from chroma_qualify.cli.lint import lint
 from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.report.verdict import EXIT_USAGE, Verdict
 
@@ -22,8 +23,11 @@ app = typer.Typer(
     help="May this set of Chroma manifests be promoted?",
 )
 
-for command in (judge.check, judge.plan, doctor.doctor, clusters.up, clusters.down, clusters.status, clusters.clean):
+for command in (
+    judge.check, judge.plan, doctor.doctor, report.report, clusters.up, clusters.down, clusters.status, clusters.clean
+):  # fmt: skip
     app.command()(command)
+app.command(no_args_is_help=True)(lint)
 
 
 def main() -> NoReturn:

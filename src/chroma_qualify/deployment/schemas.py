@@ -1,7 +1,7 @@
 """The schemas that manifests are held against: those of Kubernetes, and of the definitions that a cluster gets.
 
 The package kubernetes-validate brings the first, for every version; the second come from the add-ons' crds.yaml where
-that has been rendered. Read by `plugin.hooks` for the lint, and by scenarios. Each file is opened when it is first
+that has been rendered. Read by `linting`, and by scenarios. Each file is opened when it is first
 asked for, so that a lint takes a fraction of a second.
 """
 
@@ -18,6 +18,9 @@ import referencing
 import yaml
 from kubernetes_validate.utils import all_versions, schema_contents
 
+from chroma_qualify.cluster.images.addons import addon_dir
+from chroma_qualify.cluster.images.catalog import load_catalog
+from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.lint.schema import Schema, crd_schemas
 
 # libyaml's where there is one: of a definition of Prometheus' the other takes seconds.
@@ -31,6 +34,29 @@ _BUILT_IN = frozenset(
         "scheduling.k8s.io", "storage.k8s.io",
     }
 )  # fmt: skip
+
+
+def cluster_schemas(version: str = "") -> ClusterSchemas:
+    """The kinds that a cluster of ours would have; those of the add-ons' definitions only where they are rendered."""
+    for each in (version, ""):  # a version that only a registry can have comes with the default's add-ons
+        try:
+            return ClusterSchemas(version, addon_dir(load_catalog(each or None)) / "crds.yaml")
+        except QualifyError:
+            continue
+    return ClusterSchemas(version)  # not run from a checkout
+
+
+def refuse_unknown_version(version: str) -> None:
+    """The schemas of another version would say what is not so.
+
+    Raises:
+        UsageError: there are no schemas of this version of Kubernetes; "" is the newest.
+    """
+    known = all_versions()
+    if version and _numbers(version) not in map(_numbers, known):
+        oldest, newest = (each.rpartition(".")[0] for each in (known[0], known[-1]))
+        said = f"there are no schemas of Kubernetes {version}"
+        raise UsageError(said, remedy=f"there are those of {oldest} to {newest}")
 
 
 class ClusterSchemas:

@@ -21,7 +21,9 @@ from chroma_qualify.lint.rules.services import unreachable
 from chroma_qualify.lint.rules.settings import ignored_setting
 from chroma_qualify.lint.rules.tmp import no_writable_tmp
 from chroma_qualify.lint.rules.volumes import two_servers_one_volume
+from chroma_qualify.lint.schema import RULE as SCHEMA_RULE
 from chroma_qualify.lint.settings import DEFAULTS, Settings
+from chroma_qualify.lint.waivers import EXPIRED, UNUSED
 
 Rule: TypeAlias = Callable[[Sequence[KubeObject]], Iterable[Finding]]
 SettingsRule: TypeAlias = Callable[[Sequence[KubeObject], Settings], Iterable[Finding]]
@@ -40,6 +42,17 @@ RULES: Mapping[str, Rule] = {
 }
 
 SETTINGS_RULES: Mapping[str, SettingsRule] = {}
+NOTHING_TO_JUDGE = "no-chroma-workload"
+
+
+def rule_names() -> list[str]:
+    """Every rule that can be waived, in the order in which they are told."""
+    return [*RULES, *SETTINGS_RULES, SCHEMA_RULE]
+
+
+def all_rules() -> list[str]:
+    """Every rule name that a lint can say."""
+    return [*rule_names(), NOTHING_TO_JUDGE, EXPIRED, UNUSED]
 
 
 def lint_objects(objects: Sequence[Mapping[str, Any]], settings: Settings = DEFAULTS) -> list[Finding]:
@@ -58,7 +71,7 @@ def lint_objects(objects: Sequence[Mapping[str, Any]], settings: Settings = DEFA
     if not chroma_workloads(flat):
         return [
             Finding(
-                rule="no-chroma-workload",
+                rule=NOTHING_TO_JUDGE,
                 severity=Severity.UNKNOWN,
                 message="None of the objects runs a Chroma server, so no rule could judge them.",
                 evidence=f"{len(flat)} objects: {', '.join(sorted({str(o.get('kind')) for o in flat})) or 'none'}",

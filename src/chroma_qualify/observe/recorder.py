@@ -1,4 +1,4 @@
-"""Records what happens in a cluster during a run: a timeline, and the log of every container from its birth.
+"""Records what happens in a cluster during a run: a timeline, CPU and memory, every container's log from its birth.
 
 One `Observer` per run, made by the fixture `observer`; the fixture `namespace` has it follow each scenario's
 namespace, and collect from it on failure before the namespace is deleted.
@@ -23,11 +23,12 @@ from chroma_qualify.deployment.objects import KubeObject
 from chroma_qualify.deployment.watcher import Watcher
 from chroma_qualify.observe.collect import collect
 from chroma_qualify.observe.logs import ContainerLog
+from chroma_qualify.observe.resources import Resources
 from chroma_qualify.observe.summary import Field, Fields, fields
 
 
 class Observer:
-    """Writes `timeline.jsonl` and `logs/` of a run directory until it is closed.
+    """Writes `timeline.jsonl`, `resources.jsonl` and `logs/` of a run directory until it is closed.
 
     Whole-cluster watchers see every object; of those in a namespace only the followed ones' are written. A line:
     `{"time": ns since start, "kind", "event": "ADDED|MODIFIED|DELETED", "namespace", "name", …}` with the fields of
@@ -40,7 +41,7 @@ class Observer:
 
         Args:
             cluster: to watch.
-            run_dir: exists; gets `timeline.jsonl`, `logs/` and `objects/`.
+            run_dir: exists; gets `timeline.jsonl`, `resources.jsonl`, `logs/` and `objects/`.
             clock: ns since the start of the run; the one of its history, so that both can be laid side by side.
         """
         self._cluster = cluster
@@ -61,11 +62,13 @@ class Observer:
         self._apart = cluster.guest is not None
         self._by_namespace: dict[str, list[Watcher]] = {}
         self._watchers = [] if self._apart else self._make_watchers()
+        self._resources = Resources(cluster, run_dir, clock, self._now_followed)
 
     def __enter__(self) -> Self:
         self._write({"kind": "Start", "wall": datetime.now(UTC).isoformat()})
         for watcher in self._watchers:
             watcher.start()
+        self._resources.__enter__()
         return self
 
     def __exit__(
@@ -111,7 +114,8 @@ class Observer:
         closing: list[threading.Thread] = []
         with self._lock:
             apart = [watcher for watchers in self._by_namespace.values() for watcher in watchers]
-            everything: list[Watcher | ContainerLog] = [*self._watchers, *apart, *self._logs.values()]
+            everything: list[Watcher | ContainerLog | Resources] = [*self._watchers, *apart, *self._logs.values()]
+        everything.append(self._resources)
         for one in everything:
             thread = threading.Thread(target=one.close, args=(max(0.1, deadline - time.monotonic()),), daemon=True)
             thread.start()
@@ -122,6 +126,10 @@ class Observer:
             self._timeline.close()
         self._api.close()
         self._log_api.close()
+
+    def _now_followed(self) -> frozenset[str]:
+        with self._lock:
+            return frozenset(self._followed)
 
     def _make_watchers(self, namespace: str = "") -> list[Watcher]:
         """Of the whole cluster, or of one namespace; nodes are in none."""

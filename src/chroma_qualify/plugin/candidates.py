@@ -40,6 +40,9 @@ class Candidates:
     Args:
         options: of the run.
         overlays: where the topologies are, one directory each.
+
+    Attributes:
+        refused: that the candidate of the options does not meet `restricted`, once `settle` was called.
     """
 
     def __init__(self, options: Options, overlays: Path) -> None:
@@ -48,6 +51,7 @@ class Candidates:
         self._loaded: dict[Path, Candidate] = {}
         self._place: Place | None = None
         self._level = LEVELS[0]
+        self.refused: Finding | None = None
         self._was_ready: set[str] = set()
         self._never_ready: dict[str, CandidateError] = {}
 
@@ -78,7 +82,7 @@ class Candidates:
         return self._fitted(load_candidate(directory, self._kubectl()))
 
     def settle(self, cluster: Cluster, *, pulls: bool) -> tuple[Finding, ...]:
-        """From now on candidates are as this cluster can have them; what there is to say of those of the options.
+        """From now on candidates are as this cluster can have them; returns the notes on that of the options.
 
         Args:
             cluster: where they go.
@@ -91,12 +95,11 @@ class Candidates:
             return ()  # what is shipped fits
         self._place = look_at(cluster, pulls=pulls)
         candidate = self.load()
-        level, refused = strictest(cluster, candidate)
+        self._level, self.refused = strictest(cluster, candidate)
         if self._options.baseline:
-            levels = (level, strictest(cluster, self.load_from(self._options.baseline))[0])
-            level = max(levels, key=LEVELS.index)
-        self._level = level
-        return (*candidate.notes, *([refused] if refused else ()))
+            levels = (self._level, strictest(cluster, self.load_from(self._options.baseline))[0])
+            self._level = max(levels, key=LEVELS.index)
+        return candidate.notes
 
     @property
     def pod_security(self) -> str:

@@ -345,11 +345,15 @@ def _note_versions(run: Run, cluster: Cluster) -> None:
 
 def _settle(run: Run, cluster: Cluster, request: pytest.FixtureRequest) -> None:
     """The candidate as this cluster can have it, and what there is to say of that; the first lane says it."""
-    pulls = run.images != Source.PACKAGES.value
-    for finding in request.config.stash[CANDIDATES].settle(cluster, pulls=pulls):
-        if not run.options.beside_of:
-            run.add_finding(finding)
-            run.say(f"{finding.severity.value}: {finding.rule}: {finding.message}")
+    candidates = request.config.stash[CANDIDATES]
+    notes = candidates.settle(cluster, pulls=run.images != Source.PACKAGES.value)
+    run.refused = candidates.refused
+    if run.options.beside_of:
+        return
+    for finding in (*notes, *([run.refused] if run.refused else ())):
+        run.say(f"{finding.severity.value}: {finding.rule}: {finding.message}")
+    for finding in notes:
+        run.add_finding(finding)
 
 
 def _server_version(cluster: Cluster) -> str:

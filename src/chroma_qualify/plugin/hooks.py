@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
+import importlib.util
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import Any, Literal, NoReturn
 
 import pytest
 
 from chroma_qualify.checks.promises import STRICTEST
 from chroma_qualify.errors import InfraError, QualifyError, UnavailableError, UsageError
-from chroma_qualify.faults.experiments import Experiment, experiments, plan_json, scaled_out_writes
+from chroma_qualify.faults.experiments import chosen, experiments, plan_json, scaled_out_writes
 from chroma_qualify.faults.promotion import promotion
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint import lint_objects, schema_invalid
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
+from chroma_qualify.plugin.choice import chosen_experiments, leave_out
 from chroma_qualify.plugin.lane import LANE, Lane, runs_alone, split
+from chroma_qualify.plugin.limit import LIMIT, TimeLimit
 from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
 from chroma_qualify.plugin.run import Run, ScenarioState
@@ -38,6 +43,8 @@ VISIT = pytest.StashKey[Visit]()
 _SIGTERM = pytest.StashKey[Any]()
 _STOPPED = pytest.StashKey[bool]()  # by `_stop`, not by Ctrl-C: pytest ends with the same status for both
 _PROMOTION = "promotion"  # the fixture
+_PAGE = "chroma_qualify.report.page"
+_TELLS = "CHROMA_QUALIFY_VIEW"  # set by `chroma-qualify run`, which shows the verdict itself
 _DEPLOYING = {"deploy", "module_deploy", "candidate", "bench", _PROMOTION}  # fixtures that need manifests
 
 
@@ -95,10 +102,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # A cancelled CI job sends SIGTERM: clean up as for Ctrl-C.
     config.stash[_SIGTERM] = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.stash[LIMIT] = TimeLimit(options.time_limit)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Undo what is not ours alone."""
+    if (limit := config.stash.get(LIMIT, None)) is not None:
+        limit.close()
     if (there := config.stash.get(VISIT, None)) is not None and not there.begun:
         there.forget()
     if (handler := config.stash.get(_SIGTERM, None)) is not None:
@@ -106,20 +116,25 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(trylast=True)  # once others have left out what was not asked for
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the scenarios in order, and give the second lane what is its own."""
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what was not asked for, put the scenarios in order, give the second lane what is its own."""
     run = config.stash.get(RUN, None)
-    if run is not None:
-        split(items, config, run)
+    if run is None:
+        return
+    try:
+        leave_out(items, run.options, config)
+    except UsageError as error:
+        _stop(session, error)
+    split(items, config, run)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The scenarios are known: write the plan, then lint the candidate."""
     run = session.config.stash.get(RUN, None)
-    if run is None or session.testsfailed:
+    if run is None or session.testsfailed or session.config.stash.get(_STOPPED, False):
         return
     if not session.items:
-        asked = session.config.option.keyword or session.config.option.markexpr
+        asked = session.config.option.keyword or session.config.option.markexpr or " ".join(run.options.faults)
         _stop(session, UsageError(f"no scenario matches {asked!r}" if asked else "there is no scenario to run"))
     try:
         _start(session, run)
@@ -178,17 +193,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One scenario for each experiment, as many as the options ask for."""
     if "experiment" in metafunc.fixturenames:
         run = metafunc.config.stash.get(RUN, None)
-        table = experiments(run.options.power_losses) if run else experiments()
+        table = chosen(experiments(run.options.power_losses), run.options.faults) if run else experiments()
         metafunc.parametrize("experiment", table, ids=[experiment.name for experiment in table])
     if "repetition" in metafunc.fixturenames:
         run = metafunc.config.stash.get(RUN, None)
         metafunc.parametrize("repetition", range(1, 1 + (run.options.repeat if run else 1)))
-
-
-def chosen_experiments(items: Sequence[pytest.Item]) -> list[Experiment]:
-    """The experiments among the collected scenarios, in their order."""
-    params = (getattr(item, "callspec", None) for item in items)
-    return [spec.params["experiment"] for spec in params if spec is not None and "experiment" in spec.params]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -212,6 +221,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         state.began = max(run.clock() / 1e9 - state.seconds, 0.0)  # what is no part of it came before it
         result = state.result()
         run.say(f"{state.name}: {result.outcome.value} after {state.seconds:.1f} s {result.reason}".rstrip())
+        for finding in state.findings:
+            run.say(f"{state.name}: {finding.severity.value}: {finding.rule}: {' '.join(finding.message.split())}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -274,19 +285,39 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
     if (lane := session.config.stash.get(LANE, None)) is not None:
         lane.settle(interrupted=interrupted)
+    session.config.stash[LIMIT].settle(run)
     try:
         session.exitstatus = run.finish(interrupted=interrupted).verdict.exit_code
     except OSError as error:  # a full disk; what was found is still printed
         run.say(f"the verdict cannot be written: {error}")
         session.exitstatus = Verdict.INFRA.exit_code
+    else:
+        _write_page(run)
     if lane is not None:
         _count(session.config, run, lane)
+
+
+def _write_page(run: Run) -> None:
+    """Make report.html; if it cannot be made, that is a note of the verdict and changes no exit code."""
+    if run.options.beside_of:
+        return  # the first lane's has both
+    if importlib.util.find_spec(_PAGE) is None:
+        return
+    try:
+        importlib.import_module(_PAGE).write_page(run.directory)
+    except KeyboardInterrupt:
+        run.say("report.html is not made: interrupted")
+    except Exception as error:  # noqa: BLE001 (whatever it is, the verdict stands)
+        text = f"report.html cannot be made: {one_line(error)}"
+        run.say(f"infra: {text}")
+        with contextlib.suppress(OSError):
+            run.note_late(Finding("report-missing", Severity.NOTE, text, remedy="see verdict.json, which has it all"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The verdict, its findings, the tables."""
     run = config.stash.get(RUN, None)
-    if run is None or run.result is None:
+    if run is None or run.result is None or os.environ.get(_TELLS):
         return
     terminalreporter.section("chroma-qualify")
     terminalreporter.flush()
@@ -301,7 +332,9 @@ def _printer(config: pytest.Config) -> Callable[[str], None]:
         capture = config.pluginmanager.getplugin("capturemanager")
         if reporter is None:
             return
-        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        # Who listened may be gone; the cluster is to go all the same.
+        ignored = contextlib.suppress(BrokenPipeError)
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext(), ignored:
             reporter.ensure_newline()
             reporter.write_line(text)
             reporter.flush()

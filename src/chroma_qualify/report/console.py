@@ -19,7 +19,7 @@ from chroma_qualify.report.verdict import Measure, Outcome, RunResult, Verdict
 
 _STYLE = {"pass": "bold green", "fail": "bold red", "unknown": "bold yellow", "infra": "bold magenta", "not-run": "dim",
           "accepted": "bold cyan", "note": "bold cyan"}  # fmt: skip
-_MEANING = {
+MEANING = {
     Verdict.PASS: "nothing that was tried speaks against promoting these manifests",
     Verdict.FAIL: "do not promote these manifests",
     Verdict.UNKNOWN: "the question could not be answered; nothing is proven",
@@ -32,7 +32,7 @@ def print_summary(result: RunResult, run_dir: Path, file: TextIO, *, width: int 
     """Print verdict, findings, scenarios, times and where the evidence is."""
     console = Console(file=file, highlight=False, width=width or _width(file))
     console.print(
-        Text(f"verdict: {result.verdict.value}", _STYLE[result.verdict.value]), f"- {_MEANING[result.verdict]}"
+        Text(f"verdict: {result.verdict.value}", _STYLE[result.verdict.value]), f"- {MEANING[result.verdict]}"
     )
     for finding in sorted(result.findings, key=lambda finding: _ORDER.index(finding.severity)):
         _print_finding(console, finding)
