@@ -53,7 +53,9 @@ def _options(command: Callable[..., Any]) -> Iterator[Option]:
         information = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, OptionInfo)]
         if not information:
             continue
-        long = [each for each in information[0].param_decls or () if each.startswith("--")]
+        # Inside of Annotated, Typer keeps the first name where a default would be.
+        names = [information[0].default, *(information[0].param_decls or ())]
+        long = [each for each in names if isinstance(each, str) and each.startswith("--")]
         base = hint.__origin__
         several = [each for each in (base, *typing.get_args(base)) if typing.get_origin(each) is list]
         kinds = {*typing.get_args(several[0] if several else base), base}

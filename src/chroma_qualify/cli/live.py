@@ -21,7 +21,7 @@ from rich.live import Live as RichLive
 from rich.text import Text
 
 from chroma_qualify.cli.board import draw
-from chroma_qualify.cli.progress import BESIDE, FIRST, Progress
+from chroma_qualify.cli.progress import BESIDE, FIRST, Progress, printable
 from chroma_qualify.cli.show import VIEW
 from chroma_qualify.cli.tail import Tail
 from chroma_qualify.report.console import print_summary
@@ -87,7 +87,7 @@ class Live:
                 return True
             self._keep(line)
             if not self._progress.line(line):
-                self._console.print(Text(line))
+                self._console.print(Text(printable(line)))
             elif self._begin is None and self._progress.directory is not None:
                 self._begin = time.monotonic() - self._progress.second
         return False

@@ -88,7 +88,7 @@ class Progress:
 
     def line(self, text: str) -> bool:
         """Take a line of the run's output; False if it is none of progress, so that it is for the reader as it is."""
-        stamped = _LINE.match(text)
+        stamped = _LINE.match(printable(text))
         if stamped is None:
             return False
         self.second = max(self.second, float(stamped[1]))
@@ -168,6 +168,11 @@ class Progress:
         lanes = max(len(self.lanes), 1)
         begun = bool(self.outcomes.keys() - {"lint"}) or bool(running)
         return now + rest / lanes + (5.0 if begun else _CLUSTER)
+
+
+def printable(text: str) -> str:
+    """A line that moves no cursor and changes no colour, whatever somebody's manifests or server put into it."""
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def directory_of(text: str) -> Path | None:
