@@ -81,7 +81,9 @@ def test_what_is_clean_ends_with_0(lint, manifests):
     assert LOST not in failing
 
 
-@pytest.mark.parametrize(("version", "said"), [("1.37", ""), ("1.30", ""), ("1.99", "1.25 to"), ("new", "not a version")])
+@pytest.mark.parametrize(
+    ("version", "said"), [("1.37", ""), ("1.30", ""), ("1.99", "1.25 to"), ("new", "not a version")]
+)
 def test_the_schemas_of_a_version(lint, manifests, version, said):
     (manifests / "all.yaml").write_text((manifests / "all.yaml").read_text().replace("replicas", "replica"))
     code, out, err = lint(manifests, "--format", "json", "--kubernetes", version)
@@ -135,7 +137,9 @@ try:
 except SystemExit:
     print(sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)
 """
-    done = subprocess.run([sys.executable, "-c", said], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", said], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True
+    )
     assert done.stderr.strip() == "[]"
     assert LOST in done.stdout
 

@@ -27,7 +27,9 @@ NASTY = "100 %\n::set-env name=A::b, c:\r\x1b[31mred [bold]not bold[/bold] <b>&"
 LINT = Lint(
     "some/dir",
     (
-        Told(Finding("probe-v1-api", Severity.FAIL, NASTY, NASTY, NASTY, "Deployment/a", path="spec.x"), "a,b:c.yaml", 3),
+        Told(
+            Finding("probe-v1-api", Severity.FAIL, NASTY, NASTY, NASTY, "Deployment/a", path="spec.x"), "a,b:c.yaml", 3
+        ),
         Told(Finding("no-such-page", Severity.NOTE, "a note")),
         Told(Finding("unreachable", Severity.ACCEPTED, "taken", object="Service/s"), "/elsewhere/s.yaml", 1),
         Told(Finding("no-chroma-workload", Severity.UNKNOWN, "nobody knows")),
@@ -83,10 +85,14 @@ def test_annotations_are_one_line_each_whatever_is_in_them(monkeypatch):
     monkeypatch.setenv("GITHUB_WORKSPACE", "/elsewhere")
     lines = as_annotations(LINT).splitlines()
     assert len(lines) == 5
-    assert lines[0].startswith("::error file=/a%2Cb%3Ac.yaml,line=3,title=probe-v1-api (fail)::Deployment/a at spec.x: 100 %25%0A")
+    assert lines[0].startswith(
+        "::error file=/a%2Cb%3Ac.yaml,line=3,title=probe-v1-api (fail)::Deployment/a at spec.x: 100 %25%0A"
+    )
     assert [line.split("::")[1].split(" ")[0] for line in lines[:4]] == ["error", "warning", "notice", "notice"]
     assert "file=s.yaml,line=1" in lines[2]
-    assert lines[4] == "4 findings (1 fail, 1 unknown, 1 accepted, 1 note) in 7 objects of some/dir, for Kubernetes 1.37"
+    assert (
+        lines[4] == "4 findings (1 fail, 1 unknown, 1 accepted, 1 note) in 7 objects of some/dir, for Kubernetes 1.37"
+    )
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -99,7 +99,9 @@ def test_a_device_without_an_end_is_not_read_to_its_end(lint):
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives up root for a moment, so it needs it")
 @pytest.mark.parametrize("what", ["file", "directory", "waivers"])
 def test_what_must_not_be_read(lint, manifests, what):
-    forbidden = {"file": manifests / "all.yaml", "directory": manifests, "waivers": manifests / "lint-waivers.yaml"}[what]
+    forbidden = {"file": manifests / "all.yaml", "directory": manifests, "waivers": manifests / "lint-waivers.yaml"}[
+        what
+    ]
     if what == "waivers":
         forbidden.write_text("[]\n")
     for each in (manifests, *manifests.parents):

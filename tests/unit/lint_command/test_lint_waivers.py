@@ -85,7 +85,9 @@ def test_waivers_of_another_file(lint, manifests, tmp_path):
 
 def test_a_waiver_does_not_accept_what_is_unknown(lint, tmp_path):
     (tmp_path / "w.yaml").write_text(WAIVER.replace(LOST, "no-chroma-workload"))
-    code, _, err = lint("-", "--waivers", tmp_path / "w.yaml", stdin=b"apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n")
+    code, _, err = lint(
+        "-", "--waivers", tmp_path / "w.yaml", stdin=b"apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n"
+    )
     assert code == 2
     assert "there is no rule no-chroma-workload" in err
 
