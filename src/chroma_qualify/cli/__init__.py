@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import typer
 
-from chroma_qualify.cli import again, clusters, doctor, judge, report
+from chroma_qualify.cli import again, clusters, diff, doctor, judge, report
 from chroma_qualify.cli import run as run_command
 from chroma_qualify.cli.config import options_of, read_settings
 from chroma_qualify.cli.lint import lint
@@ -49,6 +49,7 @@ _COMMANDS = (
     ),
     (judge.check, "chroma-qualify check runs/latest", "chroma-qualify check runs/latest --format json"),
     (report.report,),
+    (diff.diff, "chroma-qualify diff runs/before runs/latest"),
     (
         doctor.doctor,
         "chroma-qualify doctor --namespace chroma",
