@@ -126,7 +126,7 @@ def kubectl() -> Path:
     return find_kubectl()
 
 
-COMMANDS = ["run", "again", "plan", "check", "lint", "report", "doctor", "up", "status", "down", "clean"]
+COMMANDS = ["run", "again", "plan", "check", "lint", "report", "diff", "doctor", "up", "status", "down", "clean"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
