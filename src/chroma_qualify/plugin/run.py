@@ -324,7 +324,10 @@ class Run:
             self.result = _with_finding(self.result, f"verdict.json does not keep to its schema: {'; '.join(wrong)}")
         write_verdict(self.result, self.directory)
         write_junit(self.result, self.directory)
-        write_metrics(self.result, read_series(self.directory).traffic, self.directory)
+        try:
+            write_metrics(self.result, read_series(self.directory).traffic, self.directory)
+        except Exception as error:  # noqa: BLE001 (the verdict is written, and stands)
+            self.say(f"metrics.prom cannot be written: {error}")
         return self.result
 
 
