@@ -20,7 +20,7 @@ from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.deployment.volume import drop_volume, provide_volume
 from chroma_qualify.errors import CandidateError
 from chroma_qualify.faults.volume_full import VolumeFull
-from chroma_qualify.plugin.fixtures import fresh_namespace
+from chroma_qualify.plugin.namespaces import fresh_namespace
 
 pytestmark = [
     pytest.mark.beside,

@@ -67,7 +67,7 @@ def status() -> None:
 
 
 def clean() -> None:
-    """Delete what no living run uses: clusters of ours, also kept ones, and what is left in clusters that are not ours."""
+    """Delete what no living run uses: our clusters, also kept ones, and what was left in clusters that are not ours."""
     from chroma_qualify.cluster.guests import read_guests, sweep_guests
     from chroma_qualify.cluster.kind import sweep
     from chroma_qualify.cluster.lease import read_leases

@@ -14,6 +14,7 @@ Makefile name it. It puts the rooms together and holds no logic of its own about
     hooks      pytest's events → the run
     command    the shell command that repeats a run
     fixtures   what scenarios use
+    namespaces what a scenario has for itself
     promotions from the manifests in use to the candidate
     contract   pytest-kind's `kind_cluster`, on a cluster of ours
 """

@@ -7,31 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from chroma_qualify.cluster.guests import delete_own
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.cluster.kind import ClusterConfig, ephemeral_cluster, find_cluster
 from chroma_qualify.cluster.model import Cluster
-from chroma_qualify.deployment.admission import ENFORCE
-from chroma_qualify.deployment.apply import Deployed, apply, create_namespace, delete_namespace, wait_ready
+from chroma_qualify.deployment.apply import Deployed, apply, wait_ready
 from chroma_qualify.deployment.forward import Forward, open_forward
 from chroma_qualify.deployment.objects import Candidate
 from chroma_qualify.deployment.render import in_namespace
-from chroma_qualify.errors import CandidateError, InfraError, QualifyError, UnavailableError
+from chroma_qualify.errors import CandidateError, InfraError, QualifyError
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.observe.recorder import Observer
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY
 from chroma_qualify.plugin.hooks import CANDIDATES, RUN, VISIT
 from chroma_qualify.plugin.lane import second_lane
+from chroma_qualify.plugin.namespaces import fresh_namespace
 from chroma_qualify.plugin.options import Options
 from chroma_qualify.plugin.run import Run, ScenarioState
 from chroma_qualify.report.console import how_to_reach
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
     from chroma_qualify.workload.recorder import Recorder
 
 _CREATE_USUALLY = 40  # seconds, on 2 cores
-_numbers = itertools.count(1)
 
 
 class Deploy(Protocol):
@@ -317,6 +313,12 @@ def chroma(forward: Callable[[Deployed], Forward]) -> Callable[..., Any]:
     return client
 
 
+@pytest.fixture(scope="session")
+def load_pods(run: Run) -> int:
+    """How many pods send the load together."""
+    return max(run.options.load_pods, 1)
+
+
 @pytest.fixture
 def report(run: Run, request: pytest.FixtureRequest) -> Report:
     """Soft findings and measures of this scenario."""
@@ -389,59 +391,3 @@ def _deployer(run: Run, cluster: Cluster, namespace: str, request: pytest.Fixtur
         return deployed
 
     return deploy
-
-
-@contextlib.contextmanager
-def fresh_namespace(run: Run, cluster: Cluster, observer: Observer, node: pytest.Item, name: str) -> Iterator[str]:
-    """A namespace for as long as the block lasts; its evidence is collected if a scenario of `node` has failed."""
-    if cluster.guest is not None and cluster.guest.namespace:
-        with _lent_namespace(run, cluster, observer, node) as space:
-            yield space
-        return
-    words = re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("test_").removesuffix(".py")).strip("-")
-    space = f"cq-{words[:40].strip('-')}-{run.id[-6:]}-{next(_numbers)}"
-    labels = {
-        ENFORCE: node.config.stash[CANDIDATES].pod_security,
-        "app.kubernetes.io/managed-by": "chroma-qualify",
-        "chroma-qualify/run": run.id,
-    }
-    create_namespace(cluster, space, labels)
-    try:
-        observer.follow(space)
-        yield space
-    finally:
-        failed = run.failed(node.nodeid)
-        try:
-            if failed:
-                run.say(f"{space}: collecting evidence")
-                observer.collect(space)
-        finally:
-            if cluster.guest is not None:
-                observer.leave(space)
-            # A failed scenario in a cluster that is kept is there to be looked at.
-            if not (failed and run.options.keep):
-                delete_namespace(cluster, space, wait=False)
-
-
-_occupied: set[str] = set()  # lent namespaces, by their cluster's kubeconfig, in which a scenario is
-
-
-@contextlib.contextmanager
-def _lent_namespace(run: Run, cluster: Cluster, observer: Observer, node: pytest.Item) -> Iterator[str]:
-    """The one namespace that was lent to the run, empty, for as long as the block lasts."""
-    assert cluster.guest is not None
-    space, place = cluster.guest.namespace, str(cluster.kubeconfig)
-    if place in _occupied:
-        raise UnavailableError(f"it needs a namespace beside {space}, the one that was lent")
-    _occupied.add(place)
-    try:
-        observer.follow(space)
-        yield space
-    finally:
-        _occupied.discard(place)
-        try:
-            if run.failed(node.nodeid):
-                run.say(f"{space}: collecting evidence")
-                observer.collect(space)
-        finally:
-            delete_own(cluster)

@@ -25,7 +25,6 @@ from chroma_qualify.errors import InfraError, QualifyError, UnavailableError, Us
 from chroma_qualify.faults.experiments import chosen, experiments, plan_json, scaled_out_writes
 from chroma_qualify.faults.promotion import promotion
 from chroma_qualify.findings import Finding, Severity
-from chroma_qualify.lint import lint_objects, schema_invalid
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
 from chroma_qualify.plugin.choice import chosen_experiments, leave_out
 from chroma_qualify.plugin.lane import LANE, Lane, runs_alone, split
@@ -84,6 +83,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         if options.manifests:
             candidates.load()
             candidates.promises()
+            candidates.waivers(options.manifests)
         if options.baseline:
             candidates.load_from(options.baseline)
     except QualifyError as error:
@@ -177,7 +177,7 @@ def _start(session: pytest.Session, run: Run) -> None:
     run.say(f"run {run.id}: {number} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
     if candidate is not None and not run.options.beside_of:  # the first lane has done so
         begin = time.monotonic()
-        findings = [*lint_objects(candidate.objects), *schema_invalid(candidate.objects, candidates.schemas())]
+        findings = candidates.lint(candidate).findings
         run.add_lint(findings, time.monotonic() - begin)
         for finding in findings:
             run.say(f"lint: {finding.severity.value}: {finding.rule}: {finding.message}")
