@@ -95,8 +95,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             _stop(session, error)
     config.stash[RUN] = run
     config.stash[CANDIDATES] = candidates
-    if not os.environ.get(_TELLS):
-        config.stash[_NO_COMMANDS] = no_commands(os.environ, sys.stdout)
+    config.stash[_NO_COMMANDS] = no_commands(os.environ, sys.stdout)
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
         reporter.showfspath = False  # our own lines of progress say more than dots
@@ -109,6 +108,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Undo what is not ours alone."""
+    _obey_again(config)
     if (limit := config.stash.get(LIMIT, None)) is not None:
         limit.close()
     if (there := config.stash.get(VISIT, None)) is not None and not there.begun:
@@ -321,14 +321,21 @@ def _write_page(run: Run) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The verdict, its findings, the tables."""
     run = config.stash.get(RUN, None)
-    if run is None or run.result is None or os.environ.get(_TELLS):
+    if run is None or run.result is None:
         return
-    terminalreporter.section("chroma-qualify")
-    terminalreporter.flush()
-    print_summary(run.result, run.directory, sys.stdout)
-    commands_again(config.stash.get(_NO_COMMANDS, ""), sys.stdout)
+    if not os.environ.get(_TELLS):
+        terminalreporter.section("chroma-qualify")
+        terminalreporter.flush()
+        print_summary(run.result, run.directory, sys.stdout)
+    _obey_again(config)
     if not run.options.beside_of:  # the first lane tells of both
         tell_github(run.result, os.environ, sys.stdout)
+
+
+def _obey_again(config: pytest.Config) -> None:
+    """GitHub may obey workflow commands again, as nothing that was seen is printed any more; the first time only."""
+    commands_again(config.stash.get(_NO_COMMANDS, ""), sys.stdout)
+    config.stash[_NO_COMMANDS] = ""
 
 
 def _printer(config: pytest.Config) -> Callable[[str], None]:
