@@ -72,7 +72,7 @@ def test_running_pod(seen, report, run):
         what = f"/ of {pod} is not read-only, only not its user's"
         report.fail("root-writable", what, evidence=where, remedy="readOnlyRootFilesystem: true")
     if look["tmp"] != "done":
-        report.fail("tmp-not-writable", f"{pod} cannot write to /tmp, SQLite needs it", evidence=look["tmp"])
+        report.fail("no-writable-tmp", f"{pod} cannot write to /tmp, SQLite needs it", evidence=look["tmp"])
     if look["token"]:
         report.fail(
             "service-account-token",
@@ -87,7 +87,7 @@ def findings_of(processes, *, own):
     found = {}
 
     def note(number, rule, what, remedy, seen):
-        found.setdefault(rule, (what, f"securityContext: {remedy}", {}))[2][number] = seen
+        found.setdefault(rule, (what, f"{remedy} in its securityContext", {}))[2][number] = seen
 
     wanted = "any but 0" if own else "1000"
     for number, status in processes.items():
@@ -95,7 +95,7 @@ def findings_of(processes, *, own):
             ids = set(status[field].split())
             if "0" in ids if own else ids != {"1000"}:
                 what = f"its {word[0]}ID is {', '.join(sorted(ids))}, promised is {wanted}"
-                note(number, rule, what, f"runAs{word}: 1000", status[field])
+                note(number, rule, what, f"runAs{word}: 1000", " ".join(status[field].split()))
         held = {field: status[field] for field in NO_CAPABILITIES if int(status[field], 16)}
         if held:
             note(number, "holds-capabilities", "it holds capabilities or could", "capabilities: {drop: [ALL]}", held)

@@ -116,10 +116,13 @@ def place(tmp_path) -> Path:
         "asked = {name: os.environ.get(name) for name in wanted}\n"
         "(run / 'asked.json').write_text(json.dumps([sys.argv[1:], asked]))\n"
         "(run / 'report.html').write_text('')\n"
+        "(run / 'verdict.json').write_text('')\n"
         "pathlib.Path('runs/latest').symlink_to('one')\n"
         "sys.exit(int(os.environ['SEED'] or 0))\n"
     )
-    (scripts / "qualify").chmod(stat.S_IRWXU)
+    (scripts / "sandbox").write_text('#!/bin/sh\necho "$*" >>sandboxed\nexit 1\n')
+    for name in ("qualify", "sandbox"):
+        (scripts / name).chmod(stat.S_IRWXU)
     return scripts.parent
 
 
@@ -165,6 +168,16 @@ def test_which_verdicts_fail_the_step(runner, place, code, verdict, fail_on, end
     assert (runner.outputs()["verdict"], runner.outputs()["exit-code"]) == (verdict, str(code))
 
 
+@pytest.mark.parametrize(("code", "tried"), [(0, False), (1, True)])
+def test_what_failed_is_tried_again_to_class_it(runner, place, code, tried):
+    done = runner.act(place, manifests=".", seed=str(code), again="3")
+    assert (done.returncode, runner.outputs()["exit-code"]) == (code, str(code))  # whatever comes of it
+    there = place / "sandboxed"
+    assert there.exists() == tried
+    if tried:
+        assert there.read_text() == "run -- .venv/bin/chroma-qualify again runs/one --times=3\n"
+
+
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
@@ -173,6 +186,7 @@ def test_which_verdicts_fail_the_step(runner, place, code, verdict, fail_on, end
         ({"manifests": "no\nwhere"}, "there is no directory 'no%0Awhere'"),
         ({"manifests": ".", "baseline": "nowhere"}, "baseline: there is no directory"),
         ({"manifests": ".", "fail_on": "fail,everything"}, "fail-on names 'everything'"),
+        ({"manifests": ".", "again": "often"}, "again is 'often'"),
         ({"manifests": ".", "lint_only": "perhaps"}, "lint-only is 'perhaps'"),
     ],
 )

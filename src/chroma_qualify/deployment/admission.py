@@ -87,13 +87,14 @@ def _refusals(cluster: Cluster, candidate: Candidate, namespace: str) -> str:
 
 def _finding(candidate: Candidate, level: str, said: str) -> Finding:
     first = re.sub(r"^.*?violates PodSecurity \"[^\"]*\": ", "", said.splitlines()[0])
+    workload = f"{candidate.deployment['kind']}/{candidate.deployment['metadata']['name']}"
     causes = re.sub(r" \([^()]*\)", "", first)  # which container, and what it must set, is in the evidence
     return Finding(
         NOT_ADMITTED,
         Severity.FAIL,
-        f"Pod Security `{LEVELS[0]}` refuses the pods of {candidate.name}: {causes}; "
+        f"Pod Security `{LEVELS[0]}` refuses the pods of {workload}: {causes}; "
         f"all else was tried in namespaces that enforce `{level}`",
         evidence=said[:4000],
         remedy="change the pod template until `restricted` takes it, or promise less of the namespace it goes to",
-        object=f"{candidate.deployment['kind']}/{candidate.deployment['metadata']['name']}",
+        object=workload,
     )

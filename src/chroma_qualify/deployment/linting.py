@@ -91,7 +91,7 @@ def lint_candidate(
     ruled = lint_objects(objects, settings)
     findings = [*ruled, *schema_invalid(objects, schemas)]
     # What was not asked cannot be waived in vain: nothing, without a Chroma; and what depends on unstated sizes.
-    unasked = set(SETTINGS_RULES) if settings == DEFAULTS else set()
+    unasked = set() if settings.vectors else set(SETTINGS_RULES)
     if any(finding.rule == NOTHING_TO_JUDGE for finding in ruled):
         unasked = set(rule_names())
     weighed = apply_waivers(findings, waivers, today or datetime.datetime.now(datetime.UTC).date(), unasked)

@@ -102,7 +102,7 @@ def _follow(node: yaml.Node, path: str) -> tuple[yaml.Node, int]:
             if not fits:
                 break
             shown, node = max(fits, key=lambda pair: len(pair[0].value))
-            path = path[len(shown.value) :].removeprefix(".")
+            path = _rest(path, str(shown.value))
         else:
             break
         depth += 1
@@ -110,7 +110,13 @@ def _follow(node: yaml.Node, path: str) -> tuple[yaml.Node, int]:
 
 
 def _begins(path: str, key: str) -> bool:
-    return path == key or path.startswith((f"{key}.", f"{key}["))
+    return path == key or path.startswith((f"{key}.", f"{key}[", f"['{key}']"))
+
+
+def _rest(path: str, key: str) -> str:
+    """What follows a key, which stands in brackets where it is no plain word."""
+    quoted = f"['{key}']"
+    return path[len(quoted if path.startswith(quoted) else key) :].removeprefix(".")
 
 
 def _written(directory: Path, seen: set[Path] | None = None) -> Iterator[_Written]:

@@ -156,7 +156,7 @@ def may_be_chroma(container: Mapping[str, Any]) -> bool:
 
 def is_before_1_0(container: Mapping[str, Any]) -> bool:
     """Whether the image's tag says Chroma 0.x: the Python server, with its v1 API and its own authentication."""
-    return bool(re.match(r"v?0\.\d", Image.parse(str(container.get("image") or "")).tag))
+    return bool(re.match(r"v?0\.[1-9]", Image.parse(str(container.get("image") or "")).tag))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

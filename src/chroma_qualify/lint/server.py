@@ -169,8 +169,8 @@ def server(objects: Sequence[KubeObject], workload: Workload, container: Mapping
     options, path = _options(rest)
     if not path:
         given = {key: Setting(key, value) for key, value in _OPTION_DEFAULTS.items()}
-        for name, value in options.items():
-            given[_OPTIONS[name]] = Setting(name, _scalar(value), workload.reference, f"{where}.args")
+        for name, text in options.items():
+            given[_OPTIONS[name]] = Setting(name, _scalar(text), workload.reference, f"{where}.args")
         return Server(known=True, file="", settings=given, all_seen=True)
     settings: dict[str, Setting] = {}
     file, seen = _file(objects, workload, container, path)
@@ -213,7 +213,8 @@ def _arguments(container: Mapping[str, Any]) -> list[str] | None:
 
 def _options(rest: Sequence[str]) -> tuple[dict[str, str], str]:
     """The options by name, and the file."""
-    options, path, waiting = {}, "", ""
+    options: dict[str, str] = {}
+    path, waiting = "", ""
     for word in rest:
         name, equals, value = word.partition("=")
         if waiting:
@@ -285,7 +286,7 @@ def _decoded(text: str) -> str:
     try:
         return base64.b64decode(text).decode(errors="replace")
     except (ValueError, binascii.Error):
-        return ""
+        return text
 
 
 def _parsed(text: str) -> Mapping[str, Any]:

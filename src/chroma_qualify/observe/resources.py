@@ -51,6 +51,7 @@ class Resources:
             clock: ns since the start of the run.
             followed: the namespaces that belong to the run, by now.
         """
+        self._as_guest = cluster.guest is not None  # a guest looks at nothing but its own namespaces
         self._clock = clock
         self._followed = followed
         self._file = (run_dir / "resources.jsonl").open("a", encoding="utf-8")
@@ -83,7 +84,7 @@ class Resources:
             self._api.close()
 
     def _run(self) -> None:
-        looks = [self._ask_kubelets, self._ask_metrics_api]
+        looks = [self._ask_kubelets, self._ask_metrics_api][self._as_guest :]
         while looks and not self._stop.is_set():
             try:
                 self._write(dict(looks[0]()))

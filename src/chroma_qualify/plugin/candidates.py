@@ -11,20 +11,22 @@ from pathlib import Path
 
 from chroma_qualify.checks.promises import Promises, refuse_unknown_faults
 from chroma_qualify.cluster.existing import find_kubectl
-from chroma_qualify.cluster.images.addons import addon_dir
-from chroma_qualify.cluster.images.catalog import load_catalog
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.cluster.lease import cluster_dir
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.deployment.admission import LEVELS, strictest
 from chroma_qualify.deployment.fit import Place, fit, look_at
+from chroma_qualify.deployment.linting import Linted, lint_candidate, load_waivers
+from chroma_qualify.deployment.manifests import WAIVERS
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.deployment.render import load_candidate
-from chroma_qualify.deployment.schemas import ClusterSchemas
+from chroma_qualify.deployment.schemas import cluster_schemas
 from chroma_qualify.errors import CandidateError, UsageError
 from chroma_qualify.faults.experiments import fault_names
 from chroma_qualify.findings import Finding
+from chroma_qualify.lint.settings import Settings
+from chroma_qualify.lint.waivers import Waiver
 from chroma_qualify.plugin.options import Options
 
 # What is qualified where no --manifests is given, hence linted. `autoscaling` is not: it serves
@@ -119,14 +121,20 @@ class Candidates:
         refuse_unknown_faults(promises, fault_names())
         return promises
 
-    def schemas(self) -> ClusterSchemas:
-        """The kinds that the cluster will have; those of the add-ons' definitions only where they are rendered."""
+    def lint(self, candidate: Candidate) -> Linted:
+        """What `chroma-qualify lint` says of the candidate, in the light of the waivers beside its manifests.
+
+        Raises:
+            UsageError: its waivers cannot be read.
+        """
         version = self._options.k8s_version
-        try:
-            definitions = addon_dir(load_catalog(version or None)) / "crds.yaml"
-        except UsageError:  # a version that only a registry can have
-            definitions = addon_dir(load_catalog()) / "crds.yaml"
-        return ClusterSchemas(version, definitions)
+        schemas, settings = cluster_schemas(version), Settings(kubernetes=version)
+        waivers = self.waivers(candidate.directory)
+        return lint_candidate(candidate.objects, str(candidate.directory), schemas, settings, waivers)
+
+    def waivers(self, directory: Path) -> tuple[Waiver, ...]:
+        """What the owner of a directory's manifests takes of the lint's findings; raises UsageError as `lint` does."""
+        return load_waivers(directory / WAIVERS)
 
     def _kubectl(self) -> Path:
         options = self._options

@@ -25,7 +25,6 @@ from chroma_qualify.errors import InfraError, QualifyError, UnavailableError, Us
 from chroma_qualify.faults.experiments import chosen, experiments, plan_json, scaled_out_writes
 from chroma_qualify.faults.promotion import promotion
 from chroma_qualify.findings import Finding, Severity
-from chroma_qualify.lint import lint_objects, schema_invalid
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
 from chroma_qualify.plugin.choice import chosen_experiments, leave_out
 from chroma_qualify.plugin.lane import LANE, Lane, runs_alone, split
@@ -35,12 +34,15 @@ from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
 from chroma_qualify.plugin.run import Run, ScenarioState
 from chroma_qualify.plugin.visit import Visit, ask, visit
 from chroma_qualify.report.console import print_summary, sentence
+from chroma_qualify.report.github import commands_again, no_commands, tell_github
 from chroma_qualify.report.verdict import EXIT_USAGE, Outcome, Verdict, outcome_of
+from chroma_qualify.report.write import write_candidate
 
 RUN = pytest.StashKey[Run]()
 CANDIDATES = pytest.StashKey[Candidates]()
 VISIT = pytest.StashKey[Visit]()
 _SIGTERM = pytest.StashKey[Any]()
+_NO_COMMANDS = pytest.StashKey[str]()  # see report.github
 _STOPPED = pytest.StashKey[bool]()  # by `_stop`, not by Ctrl-C: pytest ends with the same status for both
 _PROMOTION = "promotion"  # the fixture
 _PAGE = "chroma_qualify.report.page"
@@ -81,6 +83,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         if options.manifests:
             candidates.load()
             candidates.promises()
+            candidates.waivers(options.manifests)
         if options.baseline:
             candidates.load_from(options.baseline)
     except QualifyError as error:
@@ -95,6 +98,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             _stop(session, error)
     config.stash[RUN] = run
     config.stash[CANDIDATES] = candidates
+    if not os.environ.get(_TELLS):
+        config.stash[_NO_COMMANDS] = no_commands(os.environ, sys.stdout)
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
         reporter.showfspath = False  # our own lines of progress say more than dots
@@ -166,11 +171,13 @@ def _start(session: pytest.Session, run: Run) -> None:
         experiments=_planned(session, run),
         promises=promises,
     )
+    if candidate is not None:
+        write_candidate(candidate.objects, run.directory)
     number = len(session.items) + (len(lane.node_ids) if lane else 0)
     run.say(f"run {run.id}: {number} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
     if candidate is not None and not run.options.beside_of:  # the first lane has done so
         begin = time.monotonic()
-        findings = [*lint_objects(candidate.objects), *schema_invalid(candidate.objects, candidates.schemas())]
+        findings = candidates.lint(candidate).findings
         run.add_lint(findings, time.monotonic() - begin)
         for finding in findings:
             run.say(f"lint: {finding.severity.value}: {finding.rule}: {finding.message}")
@@ -322,6 +329,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("chroma-qualify")
     terminalreporter.flush()
     print_summary(run.result, run.directory, sys.stdout)
+    commands_again(config.stash.get(_NO_COMMANDS, ""), sys.stdout)
+    if not run.options.beside_of:  # the first lane tells of both
+        tell_github(run.result, os.environ, sys.stdout)
 
 
 def _printer(config: pytest.Config) -> Callable[[str], None]:

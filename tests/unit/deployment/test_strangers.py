@@ -208,9 +208,9 @@ def test_in_somebodys_cluster_nothing_outside_the_namespace_is_touched_and_nothi
     assert pod_of(here)["priorityClassName"] == "business-critical"
     plain = fit(load("plain"), SOMEBODYS)
     assert plain.deployment == load("plain").deployment
-    assert [note.split(" asks for ")[1].split(";")[0] for note in messages(plain, STOOD_IN)] == [
-        "the address 10.96.77.7",
-        "the node port 30881",
+    assert messages(plain, STOOD_IN) == [
+        "Service/memory is run with one that the cluster chooses in place of the address 10.96.77.7; "
+        "one that the cluster chooses in place of the node port 30881"
     ]
 
 

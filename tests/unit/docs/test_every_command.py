@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import documented
@@ -30,8 +31,10 @@ MENTIONS = set(TABLE["mentions"])
 COMMANDS = [command for page in documented.pages() for command in documented.commands(page)]
 # Commands of ours that are done in a moment and need no cluster; and those that need one, which are not.
 AT_ONCE = {"lint", "plan", "check", "diff", "report", "--help", "--version", "--show-completion"}
-SHELL = {"cp", "mkdir", "source", "ls"}
-STARTS_AN_ENGINE = ("make e2e", "make load", "make images", "make up", "make down", "make clean", "scripts/qualify ")
+SHELL = {"cp", "echo", "ls", "mkdir", "source", "scripts/client-table", "scripts/matrix", "scripts/setup"}
+MAKE_AT_ONCE = {"help", "setup"}
+MAKE_WITH_AN_ENGINE = {"e2e", "load", "images", "up", "down", "clean"}
+WITH_AN_ENGINE = {"run", "again", "up", "down", "status", "clean"}
 LEFT_BEHIND = {".git", ".venv", "runs", "build", "node_modules", "__pycache__"}
 PATIENCE = 300.0  # s; a second or two, were the machine alone
 
@@ -41,14 +44,22 @@ def is_run_here(command: Command) -> bool:
     words = shlex.split(command.text.replace("…", "x"))
     if not words:
         return False
-    if words[:2] == ["make", "help"] or (words[0] in SHELL and not command.in_a_sentence):
-        return True
-    ours = words[0].removeprefix(".venv/bin/") == "chroma-qualify"
-    return ours and len(words) > 1 and (words[1] in AT_ONCE or "--help" in words)
+    if words[0] == "make":
+        return words[1] in MAKE_AT_ONCE
+    if words[0] in SHELL:
+        return not command.in_a_sentence
+    return is_ours(words) and (words[1] in AT_ONCE or "--help" in words)
+
+
+def is_ours(words: list[str]) -> bool:
+    return words[0].removeprefix(".venv/bin/") == "chroma-qualify" and len(words) > 1
 
 
 def starts_an_engine(command: Command) -> bool:
-    return command.text.startswith(STARTS_AN_ENGINE)
+    words = shlex.split(command.text.replace("…", "x"))
+    if words[:1] == ["make"]:
+        return words[1] in MAKE_WITH_AN_ENGINE
+    return words[0] in {"scripts/qualify", "scripts/sandbox"} or (is_ours(words) and words[1] in WITH_AN_ENGINE)
 
 
 def is_listed(command: Command) -> bool:
@@ -120,11 +131,12 @@ class Reader:
     root: Path
     environment: dict[str, str]
 
-    def run(self, text: str) -> subprocess.CompletedProcess[str]:
-        """Run a command as printed; output and errors as one text."""
+    def run(self, text: str, asked: Path = Path("/dev/null")) -> subprocess.CompletedProcess[str]:
+        """Run a command as printed; output and errors as one text. What is asked of the sandbox goes into a file."""
         return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text], cwd=self.root, env=self.environment, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE, check=False,
+            ["bash", "-euo", "pipefail", "-c", text], cwd=self.root, text=True, timeout=PATIENCE, check=False,
+            env={**self.environment, "SANDBOX_ASKED": str(asked)},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
 
@@ -142,10 +154,11 @@ def readers(tmp_path_factory):
         for name, source in TABLE["runs"].items():
             shutil.copytree(ROOT / source, root / "runs" / name)
         stub(root / "scripts/setup", "exit 0")
-        stub(root / "scripts/sandbox", 'printf "%s\\0" "$@" >>sandbox.asked; printf "\\n" >>sandbox.asked')
+        stub(root / "scripts/sandbox", 'printf "%s\\0" "$@" >>"$SANDBOX_ASKED"; printf "\\n" >>"$SANDBOX_ASKED"')
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
         environment["XDG_CACHE_HOME"] = str(root / "cache")  # what this machine has built is not the reader's
+        environment["PYTHONPATH"] = str(root / "src")  # so that `run` finds the copy's own scripts/sandbox
         for name in ("MANIFESTS", "BASELINE", "SCENARIOS", "KEEP", "NODES", "SEED", "MAKEFLAGS", "MAKELEVEL", "CI"):
             environment.pop(name, None)
         return Reader(root, environment)
@@ -217,16 +230,19 @@ def reader(readers):
 
 
 @pytest.fixture(scope="module")
-def asked(reader):
-    """Command → how the runner would have been started in the sandbox; None: scripts/qualify did not get so far."""
-    found: dict[str, tuple[subprocess.CompletedProcess[str], list[list[str]]]] = {}
-    log = reader.root / "sandbox.asked"
-    for text in dict.fromkeys(command.text for command in ENGINE):
-        log.unlink(missing_ok=True)
-        done = reader.run(text)
-        calls = log.read_text().splitlines() if log.exists() else []
-        found[text] = done, [call.rstrip("\0").split("\0") for call in calls]
-    return found
+def asked(reader, tmp_path_factory):
+    """Command → how it ended, and what it would have had the sandbox do."""
+    logs = tmp_path_factory.mktemp("asked")
+
+    def run(numbered: tuple[int, str]) -> tuple[subprocess.CompletedProcess[str], list[list[str]]]:
+        number, text = numbered
+        (log := logs / str(number)).touch()
+        done = reader.run(text, log)
+        return done, [call.rstrip("\0").split("\0") for call in log.read_text().splitlines()]
+
+    texts = list(dict.fromkeys(command.text for command in ENGINE))
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(texts, pool.map(run, enumerate(texts)), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -241,14 +257,18 @@ def selected(asked, reader):
 
 
 def pytest_arguments(call: list[str]) -> list[str] | None:
-    """What pytest is given where this call starts it."""
-    return call[call.index("chroma_qualify.plugin") + 1 :] if "chroma_qualify.plugin" in call else None
+    """What pytest is given where this call starts it, but for a cluster that stays: here there is none."""
+    for at, word in enumerate(call):
+        if word == "chroma_qualify.plugin" and call[at - 1] in {"-m", "-p"}:
+            words = iter(call[at + 1 :])
+            return [each for each in words if each != "--use-cluster" or not next(words)]
+    return None
 
 
 @pytest.mark.parametrize("text", sorted({command.text for command in ENGINE}))
 def test_it_gets_to_where_the_engine_starts(text, asked, selected):
     done, calls = asked[text]
     assert done.returncode == 0, done.stdout
-    if text.startswith(("make e2e", "make load", "scripts/qualify e2e")):
+    if any(word in text for word in ("e2e", "load", " run ", " again ", "pytest")):
         (words,) = [words for call in calls if (words := pytest_arguments(call))]
         assert selected[tuple(words)] > 0, f"{text} selects no scenario"

@@ -169,7 +169,7 @@ def _exposed(setting: Setting, why: str) -> Finding:
         Severity.FAIL,
         f"{setting.object} holds a secret in plain text ({setting.name}): {why}.",
         f"{setting.name} (value not shown)",
-        "Take it from a Secret (secretKeyRef or a file), and change it: it has been seen. Chroma 1.x itself needs none.",
+        "Take it from a Secret (secretKeyRef or a file), and change it: it has been seen. Chroma itself needs none.",
         setting.object,
         path=setting.path,
     )

@@ -122,10 +122,10 @@ def claim_access(objects: Sequence[KubeObject]) -> Iterator[Finding]:
             if modes == ["ReadOnlyMany"]:
                 severity, why = Severity.FAIL, "can only be read, and Chroma writes"
             elif "ReadWriteMany" in modes:
-                severity, why = (
-                    Severity.NOTE,
-                    "may be mounted by servers on several nodes, which nothing then keeps apart; and volumes that can "
-                    "are mostly network file systems, on whose locks SQLite does not rely",
+                severity = Severity.NOTE
+                why = (
+                    "may be mounted on several nodes at once, so that nothing keeps two servers apart; and most of its "
+                    "kind are network file systems, with whose locks SQLite has trouble"
                 )
             else:
                 continue
@@ -146,7 +146,7 @@ def _claims(objects: Sequence[KubeObject], workload: Workload) -> Iterator[tuple
     for volume in mappings(workload.pod.get("volumes")):
         claim = at(volume, "persistentVolumeClaim", "claimName")
         found = find(objects, "PersistentVolumeClaim", str(claim), workload.namespace)
-        if volume.get("name") in mounted and found is not None:
+        if str(volume.get("name")) in mounted and found is not None:
             yield reference(found), "spec", found.get("spec")
     for number, template in enumerate(mappings(at(workload.source, "spec", "volumeClaimTemplates"))):
         if name_of(template) in mounted:

@@ -30,8 +30,8 @@ def runs_as_root(objects: Sequence[KubeObject]) -> Iterator[Finding]:
             yield Finding(
                 "runs-as-root",
                 Severity.FAIL,
-                f"Container {container.get('name')} of {workload.reference} runs as root: Chroma needs no root, and its "
-                "image takes it unless it is told otherwise.",
+                f"Container {container.get('name')} of {workload.reference} runs as root, which Chroma does not "
+                "need: its image takes it unless told otherwise.",
                 f"runAsUser: {'not set' if user is None else user}; runAsNonRoot: "
                 f"{str(context.get('runAsNonRoot', 'not set')).lower()}",
                 "Set runAsNonRoot: true, runAsUser: 1000 and fsGroup: 1000.",

@@ -39,13 +39,16 @@ def wrong_target_port(objects: Sequence[KubeObject]) -> Iterator[Finding]:
 def listens_elsewhere(objects: Sequence[KubeObject]) -> Iterator[Finding]:
     """Services that lead to the pods, but to no port that Chroma, or a proxy before it, answers on from outside."""
     for workload in chroma_workloads(objects):
-        for container in workload.chroma_containers[:1]:
-            listening = server(objects, workload, container).listening
-            if listening is None:
-                continue
-            for service in of_kind(objects, "Service"):
-                if namespace_of(service) == workload.namespace and leads_to(service, workload):
-                    yield from _of_service(workload, container, listening, service)
+        yield from of_workload(objects, workload)
+
+
+def of_workload(objects: Sequence[KubeObject], workload: Workload) -> Iterator[Finding]:
+    """The same for one workload."""
+    container = workload.chroma_containers[0]
+    listening = server(objects, workload, container).listening
+    for service in of_kind(objects, "Service") if listening else ():
+        if listening and namespace_of(service) == workload.namespace and leads_to(service, workload):
+            yield from _of_service(workload, container, listening, service)
 
 
 def _of_service(
@@ -53,7 +56,7 @@ def _of_service(
 ) -> Iterator[Finding]:
     given = [port.get("targetPort") or port.get("port") for port in mappings(at(service, "spec", "ports"))]
     targets = [_number(workload, target) for target in given]
-    if any(target is not None and _answered(workload, container, listening, target) for target in targets):
+    if any(target is not None and answered(workload, container, listening, target) for target in targets):
         return
     where = ", ".join(str(target) for target in targets if target) or "no port"
     if listening.port in targets:
@@ -81,11 +84,16 @@ def _of_service(
 
 
 def probe_wrong_port(objects: Sequence[KubeObject]) -> Iterator[Finding]:
-    """Rule `probe-wrong-port`: a probe of Chroma's container asks a port on which nobody listens."""
+    """Rule `probe-wrong-port`: a probe of Chroma's container asks a port on which nobody listens.
+
+    Where the Services lead astray, too, one wrong setting is behind both, and is told once.
+    """
     for workload in chroma_workloads(objects):
+        if any(of_workload(objects, workload)):
+            continue
         for container in workload.chroma_containers:
             listening = server(objects, workload, container).listening
-            names = {port.get("name") for port in mappings(container.get("ports"))}
+            names = [port.get("name") for port in mappings(container.get("ports"))]
             for probe in _PROBES:
                 for kind in ("httpGet", "tcpSocket"):
                     asked = mapping(at(container, probe, kind))
@@ -97,7 +105,9 @@ def probe_wrong_port(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                         why = "" if port in names else f"container {container.get('name')} has no port named {port}"
                     else:
                         number, why = int(port), ""
-                    if number is not None and listening and not _answered(workload, container, listening, number):
+                    # Somebody else in the pod may listen there, unless it is Chroma's own port, on the loopback only.
+                    alone = len(workload.containers) == 1 or (listening and number == listening.port)
+                    if number and alone and listening and not _reaches(container, listening, number):
                         why = f"Chroma listens on {listening.address}:{listening.port} ({listening.source})"
                     if why:
                         yield Finding(
@@ -110,6 +120,13 @@ def probe_wrong_port(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                             workload.reference,
                             path=f"{workload.path_of(container)}.{probe}.{kind}.port",
                         )
+
+
+def _reaches(container: Mapping[str, Any], listening: Listening, port: int) -> bool:
+    """Whether Chroma answers there; an image of somebody's own may listen elsewhere by default."""
+    if port == listening.port:
+        return not listening.loopback
+    return listening.source == "the default" and not is_published(container)
 
 
 def headless_service(objects: Sequence[KubeObject]) -> Iterator[Finding]:
@@ -152,8 +169,10 @@ def _named(container: Mapping[str, Any], name: str) -> int | None:
     return None
 
 
-def _answered(workload: Workload, container: Mapping[str, Any], listening: Listening, target: object) -> bool:
+def answered(workload: Workload, container: Mapping[str, Any], listening: Listening | None, target: object) -> bool:
     """Whether connections to a port of the pods are answered, as far as that can be told."""
+    if listening is None:
+        return True
     if target == listening.port and not listening.loopback:
         return True
     if listening.source == "the default" and not is_published(container) and target != listening.port:

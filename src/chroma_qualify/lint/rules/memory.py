@@ -34,8 +34,8 @@ def memory_too_small(objects: Sequence[KubeObject], settings: Settings) -> Itera
                 f"{vectors:,} vectors of {dimensions} dimensions need {needed / _MIB:,.0f} MiB, and container "
                 f"{container.get('name')} of {workload.reference} may take {limit / _MIB:,.0f} MiB: the kernel kills "
                 "it, and again after each restart.",
-                f"resources.limits.memory: {at(container, 'resources', 'limits', 'memory')}; {who}; 130 MiB + vectors x "
-                "dimensions x 8 bytes",
+                f"resources.limits.memory: {at(container, 'resources', 'limits', 'memory')}; {who}; 130 MiB + vectors "
+                "x dimensions x 8 bytes",
                 f"Raise the memory limit to {needed / _MIB:,.0f}Mi or more.".replace(",", ""),
                 workload.reference,
                 path=f"{workload.path_of(container)}.resources.limits.memory",
@@ -67,8 +67,8 @@ def memory_unlimited(objects: Sequence[KubeObject]) -> Iterator[Finding]:
             yield Finding(
                 "memory-unlimited",
                 Severity.NOTE,
-                f"Container {container.get('name')} of {workload.reference} has no memory limit, and Chroma keeps every "
-                "index that it used: when its node has no more, the kernel chooses whom to kill.",
+                f"Container {container.get('name')} of {workload.reference} has no memory limit, and Chroma keeps "
+                "every index that it used: when its node has no more, the kernel chooses whom to kill.",
                 "resources.limits.memory: not set",
                 "Set it to 130 MiB + vectors x dimensions x 8 bytes, and the request to the same.",
                 workload.reference,

@@ -47,9 +47,9 @@ def probe_timeout(objects: Sequence[KubeObject]) -> Iterator[Finding]:
             yield Finding(
                 "probe-timeout",
                 Severity.FAIL if kills else Severity.NOTE,
-                f"The {probe} of container {container.get('name')} of {workload.reference} waits {timeout} s, and under "
-                f"heavy ingest at this CPU limit the heartbeat takes {median:.1f} s (median) to {p95:.1f} s (p95): "
-                f"after {whole(asked.get('failureThreshold'), 3)} in a row {harm}, though it is well.",
+                f"The {probe} of container {container.get('name')} of {workload.reference} waits {timeout} s, and "
+                f"under heavy ingest at this CPU limit the heartbeat takes {median:.1f} s (median) to {p95:.1f} s "
+                f"(p95): after {whole(asked.get('failureThreshold'), 3)} in a row {harm}, though it is well.",
                 f"timeoutSeconds: {asked.get('timeoutSeconds', 'not set, so 1')}; CPU limit: "
                 f"{at(container, 'resources', 'limits', 'cpu')}",
                 f"Set timeoutSeconds to {_least(p95)} or more, or raise the CPU limit.",
@@ -98,7 +98,8 @@ def liveness_on_data(objects: Sequence[KubeObject]) -> Iterator[Finding]:
 def no_readiness_probe(objects: Sequence[KubeObject]) -> Iterator[Finding]:
     """Rule `no-readiness-probe`: clients are sent to a server that does not listen yet."""
     for workload, container in _containers(objects):
-        if not mapping(container.get("readinessProbe")):
+        # A pod is ready when all its containers are: a proxy's probe may ask for both.
+        if not any(mapping(one.get("readinessProbe")) for one in workload.containers):
             yield Finding(
                 "no-readiness-probe",
                 Severity.NOTE,

@@ -29,6 +29,8 @@ from chroma_qualify.lint.server import server
 
 _DNS = 53
 _EVERYBODY = ("0.0.0.0/0", "::/0")
+# Of which we do not know what they do.
+_OF_OTHERS = ("AuthorizationPolicy", "CiliumClusterwideNetworkPolicy", "CiliumNetworkPolicy", "GlobalNetworkPolicy")
 _NAME = "kubernetes.io/metadata.name"
 
 
@@ -82,8 +84,8 @@ def policy_egress_blocked(objects: Sequence[KubeObject]) -> Iterator[Finding]:
         if not policies:
             continue
         collector = _collector(objects, workload)
-        asks = collector or _names_a_service(objects, workload)
-        mine = bool(workload.chroma_containers)
+        asks = collector if _by_name(collector) else _names_a_service(objects, workload)
+        mine = bool(workload.chroma_containers) and not collector
         if (asks or (mine and rules)) and not any(_allows_dns(rule) for rule in rules):
             yield Finding(
                 "policy-egress-blocked",
@@ -292,14 +294,18 @@ def _allows_dns(rule: Mapping[str, Any]) -> bool:
 
 
 def _collector(objects: Sequence[KubeObject], workload: Workload) -> str:
-    """Where Chroma is told to send telemetry, by name; "" where it is not, or by address."""
+    """Where Chroma is told to send telemetry, or ""."""
     for container in workload.chroma_containers:
         setting = server(objects, workload, container).settings.get("open_telemetry.endpoint")
-        endpoint = str(setting.value) if setting is not None and isinstance(setting.value, str) else ""
-        host = endpoint.partition("://")[2] or endpoint
-        if host and not host[0].isdigit() and host[0] != "[":
-            return endpoint
+        if setting is not None and isinstance(setting.value, str) and setting.value:
+            return setting.value
     return ""
+
+
+def _by_name(endpoint: str) -> bool:
+    """Whether an endpoint names its host, so that DNS is needed."""
+    host = endpoint.partition("://")[2] or endpoint
+    return bool(host) and not host[0].isdigit() and host[0] != "["
 
 
 def _names_a_service(objects: Sequence[KubeObject], workload: Workload) -> str:

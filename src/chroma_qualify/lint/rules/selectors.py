@@ -1,4 +1,4 @@
-"""Selectors that take nothing, or more than they should. `engine` runs these; see `services` for Chroma's own Service."""
+"""Selectors that take nothing, or more than they should. `engine` runs these; `services` has Chroma's own Service."""
 
 from __future__ import annotations
 
@@ -114,9 +114,10 @@ def monitor_matches_nothing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
         selector = at(monitor, "spec", "selector")
         scope = mapping(at(monitor, "spec", "namespaceSelector"))
         places = strings(scope.get("matchNames")) or [namespace_of(monitor)]
-        here = lambda obj, s=scope, p=places: s.get("any") is True or namespace_of(obj) in p  # noqa: E731
-        taken = [s for s in services if here(s) and selects(selector, mapping(at(s, "metadata", "labels")))]
-        of_pods = [w for w in workloads(objects) if here(w.source) and selects(selector, w.labels)]
+        taken = [
+            s for s in services if _inside(s, scope, places) and selects(selector, mapping(at(s, "metadata", "labels")))
+        ]
+        of_pods = [w for w in workloads(objects) if _inside(w.source, scope, places) and selects(selector, w.labels)]
         if not taken and of_pods and mapping(selector):
             yield Finding(
                 "monitor-matches-nothing",
@@ -124,7 +125,7 @@ def monitor_matches_nothing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                 f"{reference(monitor)} selects labels of pods, and a ServiceMonitor goes by labels of Services: it "
                 "has no target.",
                 f"spec.selector takes the pods of {of_pods[0].reference}, and none of the Services "
-                f"{', '.join(name_of(s) for s in services if here(s)) or '(there are none)'}",
+                f"{', '.join(name_of(s) for s in services if _inside(s, scope, places)) or '(there are none)'}",
                 "Give the Service these labels, or use a PodMonitor.",
                 reference(monitor),
                 path="spec.selector",
@@ -143,6 +144,10 @@ def monitor_matches_nothing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                     reference(monitor),
                     path=f"spec.endpoints[{number}].port",
                 )
+
+
+def _inside(obj: KubeObject, scope: Mapping[str, Any], places: Sequence[str]) -> bool:
+    return scope.get("any") is True or namespace_of(obj) in places
 
 
 def _hashable(value: object) -> bool:

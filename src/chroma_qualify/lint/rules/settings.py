@@ -21,7 +21,7 @@ _AUTH_KEY = re.compile(r"(chroma_)?(server_)?auth[nz]?(_\w+)?", re.IGNORECASE)
 _OFF = ("", "none", "false")
 # What 1.5.9 has at the top of its configuration, as its binary names them.
 KEYS = frozenset(
-    [
+    {
         "allow_reset",
         "circuit_breaker",
         "collections_with_segments_provider",
@@ -51,7 +51,7 @@ KEYS = frozenset(
         "tenants_to_migrate_immediately_threshold",
         "tenants_with_maxscore_enabled",
         "tenants_with_quantization_enabled",
-    ]
+    }
 )
 # Variables of 0.x without the prefix: of 1.x's names there is none.
 _OF_0_X = frozenset({"ALLOW_RESET", "ANONYMIZED_TELEMETRY", "IS_PERSISTENT", "MIGRATIONS", "PERSIST_DIRECTORY"})
