@@ -50,7 +50,7 @@ def rich(directory: Path, *, findings: tuple[Finding, ...] = FINDINGS, run_id: s
     names = ("lint", "data::a", "data::b", "faults::fault[pod-delete]", "network_policy::table", "scale::c")
     outcomes = (Outcome.PASS, Outcome.PASS, Outcome.INFRA, Outcome.FAIL, Outcome.UNKNOWN, Outcome.NOT_RUN)
     scenarios = [
-        ScenarioResult(name, outcome, 40.0 * place, (Measure("recall@10", 0.993), Measure("ready", 4.1, "s")), "",
+        ScenarioResult(name, outcome, 20.0 * place, (Measure("recall@10", 0.993), Measure("ready", 4.1, "s")), "",
                        50.0 * place)
         for place, (name, outcome) in enumerate(zip(names, outcomes, strict=True))
     ]  # fmt: skip
