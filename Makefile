@@ -3,13 +3,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: setup images e2e load test lint docs up down clean help
 
-export MANIFESTS BASELINE KEEP NODES CHROMA_VERSION K8S_VERSION SEED IMAGES SCENARIOS POWER_LOSSES REPEAT ONE_LANE
+export MANIFESTS BASELINE KEEP NODES CHROMA_VERSION K8S_VERSION SEED IMAGES SCENARIOS FAULTS TIME_LIMIT
+export POWER_LOSSES REPEAT ONE_LANE
 
 help:
 	@echo 'chroma-qualify: may this set of Chroma manifests be promoted?'
 	@echo
 	@echo '  make e2e     a real kind cluster, every scenario, a verdict, evidence under runs/; the cluster is deleted'
 	@echo '               (first time about 45 min where images are built from packages, then about 14 min)'
+	@echo '               (it is .venv/bin/chroma-qualify run, which has more options: see its --help)'
 	@echo '  make test    unit tests; no engine and no cluster (about 6 min)'
 	@echo '  make load    the load scenarios of tests/load on a cluster of their own'
 	@echo '  make lint    ruff, mypy, import-linter, zizmor, actionlint'
@@ -24,6 +26,8 @@ help:
 	@echo '  MANIFESTS=DIR       each scenario its own topology; else every scenario uses DIR'
 	@echo '  BASELINE=DIR        none; with MANIFESTS: the manifests in use, from which MANIFESTS is promoted under writes'
 	@echo '  SCENARIOS=EXPR      all; else those whose name matches (pytest -k), e.g. persistence'
+	@echo '  FAULTS="A B"        all; of the faults only these, and without SCENARIOS nothing else'
+	@echo '  TIME_LIMIT=SPAN     none; as 600, 30m, 1h: then no scenario begins, a running one ends, the verdict is not pass'
 	@echo '  KEEP=1              0; keep the cluster after the run and print how to reach it'
 	@echo '  NODES=N             1: the control plane; more adds workers'
 	@echo '  CHROMA_VERSION=V    1.5.9'
@@ -64,6 +68,7 @@ lint: setup
 	.venv/bin/mypy scripts/prove-interrupts
 	.venv/bin/mypy scripts/fault-table
 	.venv/bin/mypy scripts/client-table
+	.venv/bin/mypy scripts/matrix
 	.venv/bin/lint-imports
-	.venv/bin/zizmor --offline --quiet .github/workflows
+	.venv/bin/zizmor --offline --quiet .github/workflows action.yml
 	scripts/actionlint

@@ -34,7 +34,10 @@ from chroma_qualify.workload import client
 from chroma_qualify.workload.audit import audit
 from chroma_qualify.workload.records import VALUE_KEY, Values, make_records, vectors
 
-pytestmark = pytest.mark.beside
+pytestmark = [
+    pytest.mark.beside,
+    pytest.mark.own_cluster("the tools of its jobs are an image that our own nodes have"),
+]
 
 OVERLAY = Path(__file__).parents[1] / "overlays" / "backup"
 QUIET = 700  # records in each quiet collection

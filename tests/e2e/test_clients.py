@@ -21,8 +21,10 @@ from chroma_qualify.deployment.forward import open_forward
 from chroma_qualify.deployment.render import in_namespace, load_candidate
 from chroma_qualify.errors import CandidateError, UndecidedError
 from chroma_qualify.plugin.candidates import chroma_image
-from chroma_qualify.plugin.fixtures import fresh_namespace
+from chroma_qualify.plugin.namespaces import fresh_namespace
 from chroma_qualify.workload.compatibility import try_client
+
+pytestmark = pytest.mark.own_cluster("the versions of the server are images that are loaded into our own nodes")
 
 INCOMPATIBLE = "0.6.3"
 ITS_ERROR = "KeyError: '_type'"

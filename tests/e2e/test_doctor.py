@@ -18,7 +18,7 @@ from chroma_qualify.errors import UndecidedError
 from chroma_qualify.faults.base import the_server
 from chroma_qualify.faults.out_of_memory import OutOfMemory
 
-pytestmark = pytest.mark.beside
+pytestmark = [pytest.mark.beside, pytest.mark.own_cluster("it gives and takes roles, and reaches pods by their node")]
 
 RBAC = Path(__file__).parents[2] / "manifests" / "rbac"
 NETWORK_WITHIN = 120.0  # s, until nodes know of a changed Service

@@ -20,9 +20,12 @@ from chroma_qualify.deployment.render import in_namespace
 from chroma_qualify.deployment.volume import drop_volume, provide_volume
 from chroma_qualify.errors import CandidateError
 from chroma_qualify.faults.volume_full import VolumeFull
-from chroma_qualify.plugin.fixtures import fresh_namespace
+from chroma_qualify.plugin.namespaces import fresh_namespace
 
-pytestmark = pytest.mark.beside
+pytestmark = [
+    pytest.mark.beside,
+    pytest.mark.own_cluster("it fills a volume on a node, and a volume is in no namespace"),
+]
 
 RUNS_WITHIN = 300.0  # s, on a machine that others use as well
 SAID_WITHIN = 60.0  # s; conditions and events come one by one

@@ -27,10 +27,10 @@ from chroma_qualify.deployment.scan import EXCEPTIONS, judge, load_exceptions, s
 from chroma_qualify.deployment.schemas import ClusterSchemas
 from chroma_qualify.errors import CandidateError, UndecidedError
 from chroma_qualify.lint.schema import schema_invalid, without_schema
-from chroma_qualify.plugin.fixtures import fresh_namespace
+from chroma_qualify.plugin.namespaces import fresh_namespace
 from chroma_qualify.plugin.versions import modest
 
-pytestmark = pytest.mark.beside
+pytestmark = [pytest.mark.beside, pytest.mark.own_cluster("priority classes and the like are in no namespace")]
 
 REPOSITORY = Path(__file__).parents[2]
 MANIFESTS = REPOSITORY / "manifests"

@@ -32,7 +32,10 @@ from chroma_qualify.observe.stack import monitoring_stack
 from chroma_qualify.workload import client
 from chroma_qualify.workload.records import Values, make_records, vectors
 
-pytestmark = pytest.mark.beside
+pytestmark = [
+    pytest.mark.beside,
+    pytest.mark.own_cluster("the Prometheus operator and its definitions are the whole cluster's"),
+]
 
 ROOT = Path(__file__).parents[2]
 SEEDS_MONITOR = ROOT / "tests" / "gauntlet" / "seed" / "servicemonitor.yaml"

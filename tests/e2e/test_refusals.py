@@ -17,6 +17,8 @@ from chroma_qualify.deployment.render import in_namespace, load_candidate
 from chroma_qualify.errors import CandidateError
 from chroma_qualify.plugin.versions import modest
 
+pytestmark = pytest.mark.own_namespaces("it deploys several candidates at a time")
+
 GAUNTLET = Path(__file__).parents[1] / "gauntlet"
 # s; without an early certainty it would be wait_ready's 300. An image takes longest: a registry out of reach is
 # believed at the second try only, and the kubelet waits 10 s before it (36 s on 2 busy cores). After the time-out the

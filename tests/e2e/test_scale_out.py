@@ -35,8 +35,9 @@ DOWN_WITHIN = 300.0  # s, beyond the HPA's own window
 HARD_ERRORS = 0.01  # share of queries that a scaling may break; time-outs of the overloaded first server apart
 
 
-def test_scale_out_and_back(cluster, deploy, chroma, report, run_dir, seed):
-    wait_for_room(cluster)
+def test_scale_out_and_back(cluster, deploy, chroma, report, run_dir, seed, load_pods):
+    if cluster.guest is None:
+        wait_for_room(cluster)
     deployed = deploy("autoscaling")
     without_its_hpa(deployed)
     server = chroma(deployed)
@@ -54,7 +55,7 @@ def test_scale_out_and_back(cluster, deploy, chroma, report, run_dir, seed):
         vectors=VECTORS,
         of_capacity=OVERLOAD,
     )
-    with Loader.start(deployed, plan) as loader:
+    with Loader.start(deployed, plan, pods=load_pods) as loader:
         up = watch_scaling(deployed, hpa_max(deployed), timeout=UP_WITHIN)
         steady_from = loader.now()
         audits = audit_each(deployed, up.pods, "scale-out", written)

@@ -26,6 +26,8 @@ from chroma_qualify.deployment.apply import create_namespace, delete_namespace
 from chroma_qualify.errors import CandidateError, InfraError
 from chroma_qualify.load.inside import describe, is_ready, namespace_exists
 
+pytestmark = pytest.mark.own_cluster("it uses the very namespace that the documentation names")
+
 NAMESPACE = "goaltrajectory-ai"
 BASE = "manifests/base"
 DEPLOY = ("kubectl apply -f k8s/chromadb/", "kubectl apply -k k8s/chromadb/")

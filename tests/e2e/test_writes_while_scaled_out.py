@@ -22,7 +22,10 @@ from chroma_qualify.rejudge import judge_recorded
 from chroma_qualify.workload import client
 from chroma_qualify.workload.runner import Traffic
 
-pytestmark = pytest.mark.alone  # three replicas take the room there is
+pytestmark = [
+    pytest.mark.alone,  # three replicas take the room there is
+    pytest.mark.own_cluster("its servers must be on one node, with the volume"),
+]
 
 MUST_BE_FOUND = {"lost-index", "diverged"}
 UP_WITHIN = 280.0  # s; metrics every 15 s, HPA every 15 s, a start

@@ -34,12 +34,12 @@ def filled(module_deploy, seed):
 
 
 @pytest.mark.parametrize("rate", RATES, ids=lambda rate: f"{rate:g} per s")
-def test_queries_at_fixed_rate(filled, rate, seed, report, run_dir):
+def test_queries_at_fixed_rate(filled, rate, seed, report, run_dir, load_pods):
     deployed, collection = filled
     plan = Plan(collection=collection, rate=rate, seconds=SECONDS + WARM_UP, seed=seed)
     name = f"loader-{rate:g}"
     evidence = run_dir / "load"
-    with Loader.start(deployed, plan, name=name) as loader:
+    with Loader.start(deployed, plan, name=name, pods=load_pods) as loader:
         load = loader.finish(evidence / f"{name}.jsonl", timeout=SECONDS + WARM_UP + 30)
     span = load.span(start=load.began + WARM_UP)
     (evidence / f"{name}.json").write_text(json.dumps(span.summary(), indent=1))
@@ -53,3 +53,27 @@ def test_queries_at_fixed_rate(filled, rate, seed, report, run_dir):
             report.measure(f"query p{percent:g}", value * 1000, "ms")
     report.measure("loader late p99", (span.lag.percentile(99) or 0) * 1000, "ms")
     report.measure("answered", span.ok / span.seconds if span.seconds else 0, "1/s")
+
+
+def test_queries_from_several_pods(filled, seed, report, run_dir):
+    """Past one machine: two pods send one rate between them, and what they report adds up to the plan."""
+    deployed, collection = filled
+    plan = Plan(collection=collection, rate=RATES[0], seconds=SECONDS, seed=seed)
+    evidence = run_dir / "load"
+    with Loader.start(deployed, plan, name="several", pods=2) as loader:
+        load = loader.finish(evidence / "several.jsonl", timeout=SECONDS + 60)
+    span = load.span()
+    (evidence / "several.json").write_text(json.dumps(span.summary(), indent=1))
+    assert len(list(evidence.glob("several-*.jsonl"))) == 2, "each pod's own report is kept"
+    assert load.rate == plan.rate
+    assert span.due == plan.rate * SECONDS
+    # Which makes up one plan only if both began at one moment.
+    apart = max(second.lasts for second in load.seconds) - 1
+    report.measure("pods began apart", apart * 1000, "ms")
+    if apart > 1:
+        report.unknown("load-not-offered", f"the two pods began {apart:.1f} s apart")
+    if doubt := span.not_offered():
+        report.unknown("load-not-offered", f"at {plan.rate:g} queries/s from two pods: {doubt}")
+    if span.failed:
+        report.fail("queries-broken", f"{span.failed} of {span.due} queries failed", evidence=span.errors)
+    report.measure("answered, two pods", span.ok / span.seconds if span.seconds else 0, "1/s")

@@ -6,26 +6,76 @@ One module a group of commands. What takes long to import is imported by the com
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
 
-from chroma_qualify.cli import clusters, doctor, judge, report
+from chroma_qualify.cli import again, clusters, diff, doctor, judge, report
+from chroma_qualify.cli import run as run_command
+from chroma_qualify.cli.config import options_of, read_settings
+from chroma_qualify.cli.lint import lint
 from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.report.verdict import EXIT_USAGE, Verdict
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="May this set of Chroma manifests be promoted?",
+    rich_markup_mode="rich",
+    help="May this set of Chroma manifests be promoted? A real cluster, real faults, one verdict with evidence.",
+    epilog="Every command has its own --help with examples. Exit codes: 0 pass, 1 fail, 2 wrong request, "
+    "3 unknown, 4 infra.",
 )
 
-for command in (
-    judge.check, judge.plan, doctor.doctor, report.report, clusters.up, clusters.down, clusters.status, clusters.clean
-):  # fmt: skip
-    app.command()(command)
+# Commands in the order of --help, each with its examples.
+_COMMANDS = (
+    (
+        run_command.run,
+        "chroma-qualify run",
+        "chroma-qualify run --manifests deploy/chroma --time-limit 30m",
+        "chroma-qualify run --manifests new --baseline in-use",
+        "chroma-qualify run --scenario data::recall --seed 7 --keep",
+        "chroma-qualify run --fault pod-kill --fault power-loss",
+        "chroma-qualify run --cluster current-context --manifests deploy/chroma --yes --format json",
+    ),
+    (again.again, "chroma-qualify again runs/latest", "chroma-qualify again runs/latest --times 5"),
+    (lint,),  # it and report have theirs in their own words
+    (
+        judge.plan,
+        "chroma-qualify plan --manifests deploy/chroma",
+        "chroma-qualify plan --fault pod-kill --format json",
+    ),
+    (judge.check, "chroma-qualify check runs/latest", "chroma-qualify check runs/latest --format json"),
+    (report.report,),
+    (diff.diff, "chroma-qualify diff runs/before runs/latest"),
+    (
+        doctor.doctor,
+        "chroma-qualify doctor --namespace chroma",
+        "chroma-qualify doctor -n chroma --context staging --format json",
+    ),
+    (clusters.up, "chroma-qualify up", "chroma-qualify up --name cq-mine --nodes 2"),
+    (clusters.status, "chroma-qualify status"),
+    (clusters.down, "chroma-qualify down", "chroma-qualify down cq-mine"),
+    (clusters.clean, "chroma-qualify clean"),
+)
+
+for command, *examples in _COMMANDS:
+    told = "[bold]Examples[/bold]\n\n" + "\n\n".join(examples) if examples else None
+    app.command(epilog=told, no_args_is_help=command is lint)(command)
+
+
+@app.callback()
+def settings(context: typer.Context) -> None:
+    """Take defaults from the working directory's file, for the commands that have such."""
+    if context.invoked_subcommand not in {"run", "lint"} or "--help" in sys.argv:
+        return
+    found = read_settings(Path.cwd(), options_of(run_command.run), options_of(lint))
+    context.obj = found
+    # A variable of its own for what may be given again would be cut at each space of an expression.
+    spoken = {"scenario": [expression]} if (expression := os.environ.get("CHROMA_QUALIFY_SCENARIO")) else {}
+    context.default_map = {"run": {**found.run, **spoken}, "lint": dict(found.lint)}
 
 
 def main() -> NoReturn:

@@ -6,12 +6,14 @@ They need a Docker engine; `make up`, `make down`, `make clean` see to that.
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from chroma_qualify.cli.words import ImageMode, version
 from chroma_qualify.errors import UsageError
+from chroma_qualify.report.verdict import Verdict
 
 if TYPE_CHECKING:
     from chroma_qualify.cluster.model import Cluster
@@ -65,11 +67,22 @@ def status() -> None:
 
 
 def clean() -> None:
-    """Delete every cluster of ours that no living run uses, also those that were kept."""
+    """Delete what no living run uses: our clusters, also kept ones, and what was left in clusters that are not ours."""
+    from chroma_qualify.cluster.guests import read_guests, sweep_guests
     from chroma_qualify.cluster.kind import sweep
+    from chroma_qualify.cluster.lease import read_leases
 
-    swept = sweep(kept_too=True)
+    guests = bool(read_guests())
+    said: list[str] = []
+    swept = sweep_guests(said.append)
+    for sentence in said:
+        typer.echo(sentence, err=True)
+    # Without an engine there is nothing of ours in it; who has only been a guest may have none.
+    if shutil.which("docker") or read_leases() or not guests:
+        swept += sweep(kept_too=True)
     typer.echo(f"deleted: {', '.join(swept)}" if swept else "nothing was left behind")
+    if said:
+        raise typer.Exit(Verdict.INFRA.exit_code)
 
 
 def _tell(cluster: Cluster) -> None:

@@ -71,7 +71,7 @@ def context_of(sources: Sequence[Path], wanted: str) -> Context:
     if name not in entries["contexts"]:
         raise UsageError(f"{where} has no context {name}", remedy=f"there are: {names}")
     context = entries["contexts"][name][0]
-    parts = {"contexts": [{"name": name, "context": {"cluster": name, "user": name}}]}
+    parts: dict[str, Any] = {"contexts": [{"name": name, "context": {"cluster": name, "user": name}}]}
     for kind, key in (("clusters", "cluster"), ("users", "user")):
         of_context = str(context.get(key, ""))
         if of_context not in entries[kind]:

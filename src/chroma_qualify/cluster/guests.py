@@ -63,7 +63,9 @@ def guest_dir(run_id: str) -> Path:
 
 
 def enter(context: Context, guest: Guest, *, loader: str) -> Cluster:
-    """Take a lease for this process and return the cluster; nothing is asked of its API server yet.
+    """Take a lease for this process and return the cluster; again, when more is known of the terms.
+
+    Nothing is asked of the API server.
 
     Args:
         context: where.
@@ -75,7 +77,7 @@ def enter(context: Context, guest: Guest, *, loader: str) -> Cluster:
     """
     kubectl = find_kubectl()
     place = guest_dir(guest.run)
-    place.mkdir(parents=True, mode=0o700)
+    place.mkdir(parents=True, mode=0o700, exist_ok=True)
     pid = os.getpid()
     lease = GuestLease(
         run=guest.run,

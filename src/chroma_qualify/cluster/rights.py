@@ -144,7 +144,8 @@ def facts(cluster: Cluster, wanted_class: str | None) -> Iterator[str]:
         classes = json.loads(done.stdout)["items"]
         names = {item["metadata"]["name"] for item in classes}
         if wanted_class and wanted_class not in names:
-            yield f"it has no StorageClass {wanted_class}, which the candidate's claim asks for (there are: {_list(names)})"
+            known = _list(names)
+            yield f"it has no StorageClass {wanted_class}, which the candidate's claim asks for (there are: {known})"
         if wanted_class is None and not any(_is_default(item) for item in classes):
             yield "it has no default StorageClass, so a claim that names none stays pending"
     groups = cluster.run_kubectl("api-versions", check=False, timeout=60).stdout.split()
@@ -168,7 +169,7 @@ def _own_name(api: kubernetes.client.ApiClient) -> str:
 
 
 def _covers(rule: Any, right: Right) -> bool:  # noqa: ANN401 (an object of the kubernetes client)
-    resource, _, sub = right.resource.partition("/")
+    sub = right.resource.partition("/")[2]
     resources = {right.resource, "*", *([f"*/{sub}"] if sub else ())}
     return (
         not {right.verb, "*"}.isdisjoint(rule.verbs or ())

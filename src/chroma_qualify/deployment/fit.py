@@ -80,7 +80,7 @@ def fit(candidate: Candidate, place: Place) -> Candidate:
     objects = _only_known(candidate.objects, place, notes)
     changed = [copy.deepcopy(dict(item)) for item in objects]
     for item in changed:
-        notes += [_stood_in(item, *what) for what in _changes(item, place, objects, candidate)]
+        notes += _stood_in(item, list(_changes(item, place, objects, candidate)))
     if changed == list(candidate.objects):
         return candidate
     fitted = candidate.with_objects(changed)
@@ -201,12 +201,12 @@ def _image(container: Any, place: Place, candidate: Candidate) -> Iterator[tuple
         container["image"] = ours
         yield (
             f"the image {image}, which the nodes have no registry for",
-            f"{ours}, the same version under its published name",
+            f"{ours} (the same version under its published name)",
         )
         there = True
     if there and container.get("imagePullPolicy") == "Always":
         container["imagePullPolicy"] = "IfNotPresent"
-        yield f"pulling {image} always", "the image that the nodes have"
+        yield "`imagePullPolicy: Always`", "the image that the nodes have"
 
 
 def _image_of(candidate: Candidate) -> str:
@@ -239,11 +239,11 @@ def _words(labels: Mapping[str, Any]) -> str:
     return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
-def _stood_in(item: Mapping[str, Any], what: str, instead: str) -> Finding:
-    return Finding(
-        STOOD_IN,
-        Severity.NOTE,
-        f"{reference(item)} asks for {what}; in this run it has {instead}",
-        remedy="nothing is wrong with it; that it is there must be seen on the cluster that the manifests are for",
-        object=reference(item),
-    )
+def _stood_in(item: Mapping[str, Any], changes: Sequence[tuple[str, str]]) -> list[Finding]:
+    """The note of one object; none where nothing was changed."""
+    if not changes:
+        return []
+    told = "; ".join(f"{instead} in place of {what}" for what, instead in changes)
+    remedy = "nothing is wrong with it: whether it can be had is seen on the cluster that the manifests are for"
+    name = reference(item)
+    return [Finding(STOOD_IN, Severity.NOTE, f"{name} is run with {told}", remedy=remedy, object=name)]

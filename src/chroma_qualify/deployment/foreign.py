@@ -1,7 +1,8 @@
 """What is not for a cluster, or not for this run, in manifests as people have them: hooks of Helm, exported objects.
 
 `helm template` also renders tests, and jobs for an upgrade or an uninstall; `kubectl get -o yaml` also shows what a
-controller made, and fields that only the API server writes, which it refuses to be told. Called by `render`.
+controller made, and fields that only the API server writes, which it refuses to be told. Called by `render` and
+`linting`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chroma_qualify.findings import Finding, Severity
-from chroma_qualify.lint.objects import reference
+from chroma_qualify.lint.objects import at, mapping, reference
 
 LEFT_OUT = "left-out"
 _HOOK = "helm.sh/hook"
@@ -32,7 +33,7 @@ def own_objects(objects: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str,
     made: list[str] = []
     for item in objects:
         metadata = item.get("metadata") or {}
-        hook = str((metadata.get("annotations") or {}).get(_HOOK) or "")
+        hook = str(at(metadata, "annotations", _HOOK) or "")
         if hook and not _AT_INSTALL & {word.strip() for word in hook.split(",")}:
             hooks.append(f"{reference(item)} ({hook})")
         elif metadata.get("ownerReferences") or item.get("kind") in _OF_SERVICES:
@@ -83,7 +84,7 @@ def _note(what: list[str], why: str, remedy: str) -> list[Finding]:
 
 def _without_status(item: Mapping[str, Any]) -> Mapping[str, Any]:
     metadata = item.get("metadata") or {}
-    bound = item.get("kind") == "PersistentVolumeClaim" and _BINDING[0] in (metadata.get("annotations") or {})
+    bound = item.get("kind") == "PersistentVolumeClaim" and _BINDING[0] in mapping(metadata.get("annotations"))
     if "status" not in item and not bound and not any(key in metadata for key in _WRITTEN_BY_SERVER):
         return item
     kept = {key: value for key, value in metadata.items() if key not in _WRITTEN_BY_SERVER}
@@ -91,6 +92,6 @@ def _without_status(item: Mapping[str, Any]) -> Mapping[str, Any]:
     if bound:  # else the claim waits for the volume of another cluster
         annotations = {key: value for key, value in metadata["annotations"].items() if key not in _BINDING}
         kept = {**kept, "annotations": annotations}
-        spec = {key: value for key, value in (spec or {}).items() if key != "volumeName"}
+        spec = {key: value for key, value in mapping(spec).items() if key != "volumeName"}
     changed = {**item, "metadata": kept, **({"spec": spec} if spec is not None else {})}
     return {key: value for key, value in changed.items() if key != "status"}

@@ -8,7 +8,7 @@ from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.errors import UnavailableError
 
-# Kinds that are in no namespace, of those that manifests hold; kustomize gives a namespace to all that it does not know.
+# Kinds that are in no namespace, of those that manifests hold.
 _CLUSTER_SCOPED = {
     "APIService", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "IngressClass",
     "MutatingWebhookConfiguration", "PersistentVolume", "PriorityClass", "RuntimeClass", "StorageClass",

@@ -1,23 +1,30 @@
 """The schemas that manifests are held against: those of Kubernetes, and of the definitions that a cluster gets.
 
 The package kubernetes-validate brings the first, for every version; the second come from the add-ons' crds.yaml where
-that has been rendered. Read by `plugin.hooks` for the lint, and by scenarios. Each file is opened when it is first
-asked for, so that a lint takes a fraction of a second.
+that has been rendered. Read by `linting`, and by scenarios. Each file is opened when it is first
+asked for, and what was found in a large one is kept in the user's cache, so that a lint takes a fraction of a second.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import kubernetes_validate
+import orjson
 import referencing
 import yaml
-from kubernetes_validate.utils import all_versions, schema_contents
+from kubernetes_validate.utils import all_versions
 
+from chroma_qualify.cluster.images.addons import addon_dir
+from chroma_qualify.cluster.images.catalog import load_catalog
+from chroma_qualify.cluster.images.store import cache_dir, digest
+from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.lint.schema import Schema, crd_schemas
 
 # libyaml's where there is one: of a definition of Prometheus' the other takes seconds.
@@ -31,6 +38,29 @@ _BUILT_IN = frozenset(
         "scheduling.k8s.io", "storage.k8s.io",
     }
 )  # fmt: skip
+
+
+def cluster_schemas(version: str = "") -> ClusterSchemas:
+    """The kinds that a cluster of ours would have; those of the add-ons' definitions only where they are rendered."""
+    for each in (version, ""):  # a version that only a registry can have comes with the default's add-ons
+        try:
+            return ClusterSchemas(version, addon_dir(load_catalog(each or None)) / "crds.yaml")
+        except QualifyError:
+            continue
+    return ClusterSchemas(version)  # not run from a checkout
+
+
+def refuse_unknown_version(version: str) -> None:
+    """The schemas of another version would say what is not so.
+
+    Raises:
+        UsageError: there are no schemas of this version of Kubernetes; "" is the newest.
+    """
+    known = all_versions()
+    if version and _numbers(version) not in map(_numbers, known):
+        oldest, newest = (each.rpartition(".")[0] for each in (known[0], known[-1]))
+        said = f"there are no schemas of Kubernetes {version}"
+        raise UsageError(said, remedy=f"there are those of {oldest} to {newest}")
 
 
 class ClusterSchemas:
@@ -64,7 +94,7 @@ class ClusterSchemas:
         group, _, version = api_version.rpartition("/")
         name = "-".join(part for part in (kind.lower(), group.partition(".")[0], version) if part)
         try:
-            contents = schema_contents(f"{_directory(self.version)}/{name}.json", self.version)
+            contents = _contents(self.version, name)
         except FileNotFoundError:
             return None
         if contents["properties"].get("kind", {}).get("enum") != [kind]:
@@ -72,12 +102,41 @@ class ClusterSchemas:
         return _validator(contents, _common(self.version))
 
     def _defined(self, api_version: str, kind: str) -> Schema | None:
-        for text in _documents(self._definitions):
-            if re.search(rf'^ +"?kind"?: "?{re.escape(kind)}"?,?$', text, re.MULTILINE):  # YAML, or JSON as YAML
-                schema = crd_schemas([yaml.load(text, Loader=_LOADER)]).get((api_version, kind))  # noqa: S506 (safe)
-                if schema is not None:
-                    return _validator(schema, referencing.Registry())
-        return None
+        if self._definitions is None or not self._definitions.is_file():
+            return None
+        kept = _kept_at(self._definitions, api_version, kind)
+        try:
+            schema = orjson.loads(kept.read_bytes())
+        except (OSError, ValueError):
+            schema = _defined_in(self._definitions, api_version, kind)
+            _keep(kept, schema)
+        return None if schema is None else _validator(schema, referencing.Registry())
+
+
+def _defined_in(definitions: Path, api_version: str, kind: str) -> dict[str, Any] | None:
+    """A kind's JSON schema. The documents are not yet parsed: of megabytes a lint needs one or two."""
+    named = re.compile(rf'^ +"?kind"?: "?{re.escape(kind)}"?,?$', re.MULTILINE)  # YAML, or JSON as YAML
+    for text in re.split(r"^---$", definitions.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        if named.search(text):
+            schema = crd_schemas([yaml.load(text, Loader=_LOADER)]).get((api_version, kind))  # noqa: S506 (safe)
+            if schema is not None:
+                return schema
+    return None
+
+
+def _kept_at(definitions: Path, api_version: str, kind: str) -> Path:
+    """Where a kind's schema is kept once it was found, or found missing: looking through megabytes takes long."""
+    state = definitions.stat()
+    key = digest([str(definitions.resolve()), str(state.st_mtime_ns), str(state.st_size), api_version, kind, "v1"])
+    return cache_dir() / "schemas" / f"{key}.json"
+
+
+def _keep(path: Path, schema: dict[str, Any] | None) -> None:
+    with contextlib.suppress(OSError):  # a full or read-only disk: it is looked for again the next time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f"{path.name}.{os.getpid()}")
+        beside.write_bytes(orjson.dumps(schema))
+        beside.replace(path)
 
 
 def _nearest(version: str) -> str:
@@ -97,23 +156,18 @@ def _group(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
 
-def _directory(version: str) -> str:
-    return f"kubernetes-json-schema/v{version}-local-strict"
+def _contents(version: str, name: str) -> Any:  # noqa: ANN401 (a JSON schema)
+    place = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / f"v{version}-local-strict"
+    return orjson.loads((place / f"{name}.json").read_bytes())
 
 
 @functools.cache
 def _common(version: str) -> Any:  # noqa: ANN401 (jsonschema's registry)
     """What the schemas of all kinds refer to."""
-    common = referencing.Resource.from_contents(schema_contents(f"{_directory(version)}/_definitions.json", version))
+    common = referencing.Resource.from_contents(_contents(version, "_definitions"))
     return common @ referencing.Registry()
 
 
 def _validator(contents: Any, registry: Any) -> Schema:  # noqa: ANN401 (a JSON schema, and jsonschema's registry)
     schema: Schema = jsonschema.Draft202012Validator(contents, registry=registry)
     return schema
-
-
-def _documents(path: Path | None) -> Iterator[str]:
-    """The YAML documents of a file, not yet parsed: of megabytes a lint needs one or two."""
-    if path is not None and path.is_file():
-        yield from re.split(r"^---$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)

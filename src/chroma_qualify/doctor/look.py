@@ -6,22 +6,17 @@ Pure. Made once, read by every rule.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-import yaml
 
 from chroma_qualify.deployment.causes import pod_ready
 from chroma_qualify.deployment.objects import KubeObject
 from chroma_qualify.doctor.snapshot import Log, MemoryUse, Snapshot, VolumeUse
 from chroma_qualify.lint.objects import (
-    CHROMA_PORT,
     Workload,
     at,
     chroma_workloads,
-    find,
     mapping,
     mappings,
     name_of,
@@ -29,9 +24,9 @@ from chroma_qualify.lint.objects import (
     selects,
     strings,
 )
+from chroma_qualify.lint.server import Listening, server
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_LOOPBACK = re.compile(r"^(127\.|localhost$|::1$|\[::1\]$)")
 # What a rule of `lint` judges: what people write, not what controllers make of it.
 _WRITTEN = (
     "ConfigMap",
@@ -45,20 +40,6 @@ _WRITTEN = (
     "ServiceMonitor",
     "StatefulSet",
 )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Listening:
-    """Where a server listens, by its arguments, environment and file; `source` says which of them decided the port."""
-
-    address: str
-    port: int
-    source: str
-
-    @property
-    def loopback(self) -> bool:
-        """Whether nothing outside the pod can connect."""
-        return bool(_LOOPBACK.match(self.address))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -175,7 +156,7 @@ def _server(snapshot: Snapshot, workload: Workload) -> Server:
     return Server(
         workload=workload,
         container=container,
-        listening=_listening(snapshot.objects, workload, container),
+        listening=server(snapshot.objects, workload, container).listening,
         pods=pods,
         claims=tuple(sorted({claim for item in (*pods, *template) for claim in claims_of(item)})),
         logs=tuple(log for log in snapshot.logs if log.pod in names and log.container == here),
@@ -202,51 +183,3 @@ def _pods(snapshot: Snapshot, workload: Workload) -> Iterable[KubeObject]:
 
 def _owners(item: KubeObject) -> set[str]:
     return {f"{owner.get('kind')}/{owner.get('name')}" for owner in mappings(at(item, "metadata", "ownerReferences"))}
-
-
-def _listening(objects: Sequence[KubeObject], workload: Workload, container: Mapping[str, Any]) -> Listening | None:
-    """As Chroma 1.x reads it: without a file by its options, with one by the environment, which beats the file."""
-    words = [*strings(container.get("command")), *strings(container.get("args"))]
-    options = dict(itertools.pairwise(part for word in words for part in word.split("=", maxsplit=1)))
-    given = next((word for word in words if word.endswith((".yaml", ".yml"))), None)
-    if given is None and ("--port" in options or "--host" in options or "--path" in options):
-        return _as_listening(options.get("--host", "localhost"), options.get("--port", CHROMA_PORT), "--port")
-    file = _file(objects, workload, container, given) if given else {}
-    if file is None:
-        return None
-    environment = {str(item.get("name")): item for item in mappings(container.get("env"))}
-    if any("valueFrom" in environment.get(name, {}) for name in ("CHROMA_LISTEN_ADDRESS", "CHROMA_PORT")):
-        return None
-    address = _set(environment, "CHROMA_LISTEN_ADDRESS") or file.get("listen_address") or "0.0.0.0"  # noqa: S104
-    port = _set(environment, "CHROMA_PORT") or file.get("port") or CHROMA_PORT
-    source = "CHROMA_PORT" if _set(environment, "CHROMA_PORT") else f"port in {given}" if given else "the default"
-    return _as_listening(address, port, source)
-
-
-def _as_listening(address: object, port: object, source: str) -> Listening | None:
-    return Listening(str(address), int(str(port)), source) if str(port).isdecimal() else None
-
-
-def _set(environment: Mapping[str, Mapping[str, Any]], name: str) -> object:
-    return environment.get(name, {}).get("value")
-
-
-def _file(
-    objects: Sequence[KubeObject], workload: Workload, container: Mapping[str, Any], path: str
-) -> Mapping[str, Any] | None:
-    """The server's file, where it comes from a ConfigMap; None where it is there and cannot be seen."""
-    for mount in mappings(container.get("volumeMounts")):
-        directory = str(mount.get("mountPath") or "/nowhere").rstrip("/")
-        below = str(mount.get("subPath") or "") if directory == path else path.removeprefix(f"{directory}/")
-        if not below or below == path:
-            continue
-        volume = workload.volume(str(mount.get("name")))
-        if "configMap" not in volume:
-            return None
-        held = find(objects, "ConfigMap", str(at(volume, "configMap", "name")), workload.namespace)
-        text = mapping(at(held, "data")).get(below)
-        try:
-            return None if text is None else mapping(yaml.safe_load(text))
-        except (yaml.YAMLError, ValueError):
-            return None
-    return {}

@@ -66,7 +66,7 @@ class ScaleOutAndIn:
             and deployed.candidate.deployment["kind"] != "StatefulSet"
         ):
             raise CandidateError(
-                "two-servers-on-one-volume",
+                "two-servers-one-volume",
                 "asked for two replicas, the cluster ran a second server on the same volume",
                 evidence=f"first: {injected.before}; second: pod {second.metadata.name} is ready",
                 remedy="claim the volume ReadWriteOncePod: then the scheduler keeps the second one waiting",

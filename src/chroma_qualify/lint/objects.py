@@ -14,6 +14,10 @@ from typing import Any, TypeAlias
 KubeObject: TypeAlias = Mapping[str, Any]
 
 CHROMA_PORT = 8000  # where the server listens unless told otherwise
+_UNITS = {
+    "": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
+    "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,
+}  # fmt: skip
 _WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod")
 _IMAGE_NAMES = frozenset({"chroma", "chromadb", "chroma-server", "chromadb-server"})
 _RUNS_CHROMA = re.compile(r"(^|[\s/])chroma\s+run\b|\bchromadb\.app\b")
@@ -45,6 +49,14 @@ def at(obj: object, *path: str) -> Any:  # noqa: ANN401 (a value of somebody's Y
 def whole(value: object, default: int) -> int:
     """`value` if it is a whole number, else `default`."""
     return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+def quantity(value: object) -> float | None:
+    """A Kubernetes quantity as a number (bytes, cores); None for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)([mkMGTP]|[KMGTP]i)?", value) if isinstance(value, str) else None
+    return float(match[1]) * _UNITS[match[2] or ""] if match else None
 
 
 def flatten(objects: Iterable[object]) -> list[KubeObject]:
@@ -127,6 +139,12 @@ def is_chroma(container: Mapping[str, Any]) -> bool:
     return bool(_RUNS_CHROMA.search(command))
 
 
+def is_published(container: Mapping[str, Any]) -> bool:
+    """Whether it is Chroma's own image, from whatever registry: what it does by default is known."""
+    repository = str(container.get("image") or "").partition("@")[0]
+    return bool(re.search(r"(^|/)(chromadb|chroma-core)/chroma(:[^/]*)?$", repository))
+
+
 def may_be_chroma(container: Mapping[str, Any]) -> bool:
     """Whether it looks like the server under somebody's own image: asked for its heartbeat, or named after it."""
     probes = [at(container, probe, "httpGet", "path") for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
@@ -138,7 +156,7 @@ def may_be_chroma(container: Mapping[str, Any]) -> bool:
 
 def is_before_1_0(container: Mapping[str, Any]) -> bool:
     """Whether the image's tag says Chroma 0.x: the Python server, with its v1 API and its own authentication."""
-    return bool(re.match(r"v?0\.\d", Image.parse(str(container.get("image") or "")).tag))
+    return bool(re.match(r"v?0\.[1-9]", Image.parse(str(container.get("image") or "")).tag))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -202,6 +220,20 @@ class Workload:
         """
         plain = [container for container in self.containers if is_chroma(container)]
         return plain or [container for container in self.containers if may_be_chroma(container)]
+
+    @property
+    def pod_path(self) -> str:
+        """Where the pod's spec is in the object."""
+        return "spec" if self.kind == "Pod" else "spec.template.spec"
+
+    def path_of(self, container: Mapping[str, Any]) -> str:
+        """Where a container is in the object, e.g. `spec.template.spec.containers[0]`."""
+        for field in ("containers", "initContainers"):
+            listed = self.pod.get(field)
+            for number, one in enumerate(listed if isinstance(listed, list | tuple) else ()):
+                if one is container:
+                    return f"{self.pod_path}.{field}[{number}]"
+        return self.pod_path
 
     def runs_chroma(self, container: Mapping[str, Any]) -> bool:
         """Whether it is one of `chroma_containers`."""

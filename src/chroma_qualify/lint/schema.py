@@ -107,27 +107,28 @@ def _of_object(obj: KubeObject, schemas: Schemas) -> Iterator[Finding]:
             yield _finding(obj, said, f"apiVersion: {known[0]}", "Use an apiVersion that is still served.")
         return
     for error in schema.iter_errors(_as_sent(obj)):
-        for message in _sentences(error, secret=known[1] == "Secret"):
-            yield _finding(obj, f"{reference(obj)} {message}", f"schema of {known[0]} {known[1]}")
+        for path, message in _sentences(error, secret=known[1] == "Secret"):
+            yield _finding(obj, f"{reference(obj)} {message}", f"schema of {known[0]} {known[1]}", path=path)
 
 
-def _sentences(error: SchemaError, *, secret: bool) -> Iterator[str]:
-    """What is wrong, each as the rest of a sentence that begins with the object; values of secrets are not told."""
+def _sentences(error: SchemaError, *, secret: bool) -> Iterator[tuple[str, str]]:
+    """(path, what is wrong) as the rest of a sentence that begins with the object; values of secrets are not told."""
     path = _path(error.absolute_path)
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         allowed = mapping(mapping(error.schema).get("properties"))
         for name in sorted(str(key) for key in error.instance if key not in allowed):
-            yield f"has the unknown field {_join(path, name)}."
+            yield _join(path, name), f"has the unknown field {_join(path, name)}."
     elif error.validator == "required" and isinstance(error.instance, dict):
         # One error of jsonschema's for each missing name; its message begins with it.
-        yield f"lacks {_join(path, error.message.split(' ', 1)[0].strip(chr(39)))}."
+        missing = _join(path, error.message.split(" ", 1)[0].strip(chr(39)))
+        yield missing, f"lacks {missing}."
     elif secret:
-        yield f"has a wrong value at {path or 'its root'}."
+        yield path, f"has a wrong value at {path or 'its root'}."
     elif error.context:
         branches = [str(inner.message)[:_LONGEST] for inner in error.context][:_BRANCHES]
-        yield f"has a wrong value at {path or 'its root'}: {'; '.join(branches)}."
+        yield path, f"has a wrong value at {path or 'its root'}: {'; '.join(branches)}."
     else:
-        yield f"has a wrong value at {path or 'its root'}: {error.message[:_LONGEST]}."
+        yield path, f"has a wrong value at {path or 'its root'}: {error.message[:_LONGEST]}."
 
 
 def _path(parts: Iterable[str | int]) -> str:
@@ -141,9 +142,9 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _finding(obj: KubeObject, message: str, evidence: str, remedy: str = "") -> Finding:
+def _finding(obj: KubeObject, message: str, evidence: str, remedy: str = "", *, path: str = "") -> Finding:
     remedy = remedy or "Correct the field; `kubectl explain` shows what there is."
-    return Finding(RULE, Severity.FAIL, message, evidence, remedy, reference(obj))
+    return Finding(RULE, Severity.FAIL, message, evidence, remedy, reference(obj), path=path)
 
 
 def _as_sent(value: Any) -> Any:  # noqa: ANN401 (a value of somebody's YAML)

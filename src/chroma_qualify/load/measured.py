@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 LATE_AT_MOST = 0.005
 """s; the loader's own lateness (p99) up to which every latency counts, however small the latency is."""
@@ -64,11 +64,12 @@ class Second:
     """One second of the timetable.
 
     Attributes:
-        wall: when it began, seconds since the epoch, by the loader's clock.
+        wall: when it began, seconds since the epoch, by the loader's clock; of several loaders, the first one's.
         due: requests planned; `sent`: those sent; `ok`: those answered with neighbours in time.
         errors: the rest by kind; kind `dropped` was never sent (too many were still unanswered).
         latency: from due time to answer or error, of every request sent.
         lag: from due time to the sending.
+        lasts: seconds; more than 1 where several loaders' are added up, which do not begin at the very same time.
     """
 
     wall: float
@@ -78,6 +79,7 @@ class Second:
     errors: Mapping[str, int]
     latency: Histogram
     lag: Histogram
+    lasts: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -154,7 +156,7 @@ class Load:
         inside = [
             second
             for second in self.seconds
-            if (start is None or second.wall >= start) and (end is None or second.wall + 1 <= end)
+            if (start is None or second.wall >= start) and (end is None or second.wall + second.lasts <= end)
         ]
         errors: collections.Counter[str] = collections.Counter()
         for second in inside:
@@ -201,6 +203,44 @@ def parse(text: str) -> Load:
                 lag=_histogram(entry["lag"]),
             )
     return Load(began, tuple(seconds[number] for number in sorted(seconds)), ended, tuple(said), rate, capacity)
+
+
+def merged(loads: Sequence[Load]) -> Load:
+    """What several loaders sent at the same time, second by second; of one, its own.
+
+    A second that one of them does not tell of is left out of all.
+    """
+    if len(loads) == 1:
+        return loads[0]
+    began = [load.began for load in loads if load.began is not None]
+    capacities = [load.capacity for load in loads if load.capacity is not None]
+    apart = [{round(second.wall - (load.began or 0)): second for second in load.seconds} for load in loads]
+    common = sorted(set.intersection(*(set(numbers) for numbers in apart)))
+    return Load(
+        began=min(began) if len(began) == len(loads) else None,
+        seconds=tuple(_added([numbers[number] for numbers in apart]) for number in common),
+        ended=all(load.ended for load in loads),
+        said=tuple(line for load in loads for line in load.said),
+        rate=sum(load.rate or 0 for load in loads),
+        capacity=sum(capacities) if capacities else None,
+    )
+
+
+def _added(parts: Sequence[Second]) -> Second:
+    errors: collections.Counter[str] = collections.Counter()
+    for part in parts:
+        errors.update(part.errors)
+    begin = min(part.wall for part in parts)
+    return Second(
+        wall=begin,
+        due=sum(part.due for part in parts),
+        sent=sum(part.sent for part in parts),
+        ok=sum(part.ok for part in parts),
+        errors=dict(errors),
+        latency=Histogram.merged(part.latency for part in parts),
+        lag=Histogram.merged(part.lag for part in parts),
+        lasts=max(part.wall + part.lasts for part in parts) - begin,
+    )
 
 
 def _histogram(counts: Mapping[str, int]) -> Histogram:

@@ -1,4 +1,4 @@
-"""Records what happens in a cluster during a run: a timeline, and the log of every container from its birth.
+"""Records what happens in a cluster during a run: a timeline, CPU and memory, every container's log from its birth.
 
 One `Observer` per run, made by the fixture `observer`; the fixture `namespace` has it follow each scenario's
 namespace, and collect from it on failure before the namespace is deleted.
@@ -23,11 +23,12 @@ from chroma_qualify.deployment.objects import KubeObject
 from chroma_qualify.deployment.watcher import Watcher
 from chroma_qualify.observe.collect import collect
 from chroma_qualify.observe.logs import ContainerLog
+from chroma_qualify.observe.resources import Resources
 from chroma_qualify.observe.summary import Field, Fields, fields
 
 
 class Observer:
-    """Writes `timeline.jsonl` and `logs/` of a run directory until it is closed.
+    """Writes `timeline.jsonl`, `resources.jsonl` and `logs/` of a run directory until it is closed.
 
     Whole-cluster watchers see every object; of those in a namespace only the followed ones' are written. A line:
     `{"time": ns since start, "kind", "event": "ADDED|MODIFIED|DELETED", "namespace", "name", …}` with the fields of
@@ -40,7 +41,7 @@ class Observer:
 
         Args:
             cluster: to watch.
-            run_dir: exists; gets `timeline.jsonl`, `logs/` and `objects/`.
+            run_dir: exists; gets `timeline.jsonl`, `resources.jsonl`, `logs/` and `objects/`.
             clock: ns since the start of the run; the one of its history, so that both can be laid side by side.
         """
         self._cluster = cluster
@@ -57,12 +58,17 @@ class Observer:
         # Logs have a client of their own: each stream holds a connection of its pool.
         self._log_api = cluster.api_client()
         self._timeline = (run_dir / "timeline.jsonl").open("a", encoding="utf-8")
-        self._watchers = self._make_watchers()
+        # In a cluster that is not ours we may watch our own namespaces only, each by itself.
+        self._apart = cluster.guest is not None
+        self._by_namespace: dict[str, list[Watcher]] = {}
+        self._watchers = [] if self._apart else self._make_watchers()
+        self._resources = Resources(cluster, run_dir, clock, self._now_followed)
 
     def __enter__(self) -> Self:
         self._write({"kind": "Start", "wall": datetime.now(UTC).isoformat()})
         for watcher in self._watchers:
             watcher.start()
+        self._resources.__enter__()
         return self
 
     def __exit__(
@@ -73,10 +79,21 @@ class Observer:
     def follow(self, namespace: str) -> None:
         """Write what happens in a namespace, beginning with what is there."""
         with self._lock:
+            if self._apart and namespace not in self._by_namespace:
+                self._by_namespace[namespace] = self._make_watchers(namespace)
+                for watcher in self._by_namespace[namespace]:
+                    watcher.start()
             self._followed.add(namespace)
             for item in list(self._objects.values()):
                 if item["metadata"].get("namespace") == namespace:
                     self._record("ADDED", item)
+
+    def leave(self, namespace: str) -> None:
+        """Follow a namespace no longer that is about to go, and with it perhaps our right to watch it."""
+        with self._lock:
+            watchers = self._by_namespace.pop(namespace, [])
+        for watcher in watchers:
+            watcher.close()
 
     def note(self, event: str, **details: Field) -> None:
         """Write a line of the run's own: a scenario that begins, a fault."""
@@ -96,7 +113,9 @@ class Observer:
         deadline = time.monotonic() + 2.0
         closing: list[threading.Thread] = []
         with self._lock:
-            everything: list[Watcher | ContainerLog] = [*self._watchers, *self._logs.values()]
+            apart = [watcher for watchers in self._by_namespace.values() for watcher in watchers]
+            everything: list[Watcher | ContainerLog | Resources] = [*self._watchers, *apart, *self._logs.values()]
+        everything.append(self._resources)
         for one in everything:
             thread = threading.Thread(target=one.close, args=(max(0.1, deadline - time.monotonic()),), daemon=True)
             thread.start()
@@ -108,9 +127,22 @@ class Observer:
         self._api.close()
         self._log_api.close()
 
-    def _make_watchers(self) -> list[Watcher]:
+    def _now_followed(self) -> frozenset[str]:
+        with self._lock:
+            return frozenset(self._followed)
+
+    def _make_watchers(self, namespace: str = "") -> list[Watcher]:
+        """Of the whole cluster, or of one namespace; nodes are in none."""
         core, apps = kubernetes.client.CoreV1Api(self._api), kubernetes.client.AppsV1Api(self._api)
         autoscaling = kubernetes.client.AutoscalingV2Api(self._api)
+        own: dict[str, Callable[..., Any]] = {
+            "Pod": core.list_namespaced_pod,
+            "Event": core.list_namespaced_event,
+            "PersistentVolumeClaim": core.list_namespaced_persistent_volume_claim,
+            "Deployment": apps.list_namespaced_deployment,
+            "StatefulSet": apps.list_namespaced_stateful_set,
+            "HorizontalPodAutoscaler": autoscaling.list_namespaced_horizontal_pod_autoscaler,
+        }
         calls: dict[str, Callable[..., Any]] = {
             "Pod": core.list_pod_for_all_namespaces,
             "Event": core.list_event_for_all_namespaces,
@@ -120,7 +152,11 @@ class Observer:
             "StatefulSet": apps.list_stateful_set_for_all_namespaces,
             "HorizontalPodAutoscaler": autoscaling.list_horizontal_pod_autoscaler_for_all_namespaces,
         }
-        return [Watcher(kind, call, self._seen, gap=functools.partial(self._gap, kind)) for kind, call in calls.items()]
+        place = {"namespace": namespace} if namespace else {}
+        return [
+            Watcher(kind, call, self._seen, gap=functools.partial(self._gap, f"{namespace}/{kind}"), **place)
+            for kind, call in (own if namespace else calls).items()
+        ]
 
     def _gap(self, kind: str, why: str | None) -> None:
         """The API server went away or came back; the first watcher to see the one, the last to see the other, tell."""

@@ -17,8 +17,8 @@ import kubernetes.client
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.cluster.wait import WaitTimeoutError, wait_for
 from chroma_qualify.deployment.forward import open_forward
+from chroma_qualify.deployment.manifests import load_objects
 from chroma_qualify.deployment.objects import KubeObject, dump
-from chroma_qualify.deployment.render import load_objects
 from chroma_qualify.errors import InfraError
 from chroma_qualify.observe.hurry import hurried
 from chroma_qualify.observe.prometheus import Prometheus

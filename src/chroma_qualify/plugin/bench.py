@@ -93,6 +93,7 @@ class Bench:
         if place in self._failed:
             raise self._failed[place]
         if place not in self._at:
+            self._make_room()
             with ExitStack() as stack:
                 namespace = stack.enter_context(self._namespace(f"{place.value}-{next(self._numbers)}"))
                 try:
@@ -104,17 +105,36 @@ class Bench:
                 self._stacks[place] = stack.pop_all()
         return self._at[place]
 
+    def _make_room(self) -> None:
+        """Where one namespace was lent to us there is room for one deployment."""
+        if self._cluster.guest is not None and self._cluster.guest.namespace:
+            for other in list(self._stacks):
+                self.abandon(other)
+
     def why_not(self, experiment: Experiment) -> str | None:
         """Why an experiment cannot be done here, or None; what the place lacks is then also in faults.jsonl."""
         if never := self._candidates.why_not(self._candidates.load(), ""):
             return never
         if experiment.place is Place.OLDER:
             reason = no_upgrade(older_chromas()[-1], chroma_image(self._candidates.load()))
+            if reason is None and self._cluster.guest is not None:
+                reason = self._cannot_be_had(experiment.place)
+        elif self._cluster.guest is not None and experiment.own_nodes:
+            # Known without a deployment: what needs our own nodes asks for nothing else first.
+            reason = experiment.fault.available(Deployed(self._cluster, self._candidates.load(), ""))
         else:
             reason = experiment.fault.available(self.deployed(experiment.place))
         if reason is not None:
             unavailable(experiment.fault, self._context.run_dir, experiment.name, reason)
         return reason
+
+    def _cannot_be_had(self, place: Place) -> str | None:
+        """Why a cluster that is not ours cannot run the older image; None if it can."""
+        try:
+            self.deployed(place)
+        except UndecidedError as error:
+            return f"this cluster cannot have an older Chroma: {error.message}"
+        return None
 
     def perform(self, experiment: Experiment) -> Done:
         """Do an experiment; on any failure its deployment is given up."""

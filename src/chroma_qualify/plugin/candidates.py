@@ -10,20 +10,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chroma_qualify.checks.promises import Promises, refuse_unknown_faults
-from chroma_qualify.cluster.images.addons import addon_dir
-from chroma_qualify.cluster.images.catalog import load_catalog
+from chroma_qualify.cluster.existing import find_kubectl
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.cluster.lease import cluster_dir
 from chroma_qualify.cluster.model import Cluster
 from chroma_qualify.deployment.admission import LEVELS, strictest
 from chroma_qualify.deployment.fit import Place, fit, look_at
+from chroma_qualify.deployment.linting import Linted, lint_candidate, load_waivers
+from chroma_qualify.deployment.manifests import WAIVERS
 from chroma_qualify.deployment.objects import Candidate, KubeObject
 from chroma_qualify.deployment.qualification import load_promises
 from chroma_qualify.deployment.render import load_candidate
-from chroma_qualify.deployment.schemas import ClusterSchemas
+from chroma_qualify.deployment.schemas import cluster_schemas
 from chroma_qualify.errors import CandidateError, UsageError
 from chroma_qualify.faults.experiments import fault_names
 from chroma_qualify.findings import Finding
+from chroma_qualify.lint.settings import Settings
+from chroma_qualify.lint.waivers import Waiver
 from chroma_qualify.plugin.options import Options
 
 # What is qualified where no --manifests is given, hence linted. `autoscaling` is not: it serves
@@ -39,6 +42,9 @@ class Candidates:
     Args:
         options: of the run.
         overlays: where the topologies are, one directory each.
+
+    Attributes:
+        refused: that the candidate of the options does not meet `restricted`, once `settle` was called.
     """
 
     def __init__(self, options: Options, overlays: Path) -> None:
@@ -47,6 +53,7 @@ class Candidates:
         self._loaded: dict[Path, Candidate] = {}
         self._place: Place | None = None
         self._level = LEVELS[0]
+        self.refused: Finding | None = None
         self._was_ready: set[str] = set()
         self._never_ready: dict[str, CandidateError] = {}
 
@@ -77,7 +84,7 @@ class Candidates:
         return self._fitted(load_candidate(directory, self._kubectl()))
 
     def settle(self, cluster: Cluster, *, pulls: bool) -> tuple[Finding, ...]:
-        """From now on candidates are as this cluster can have them; what there is to say of those of the options.
+        """From now on candidates are as this cluster can have them; returns the notes on that of the options.
 
         Args:
             cluster: where they go.
@@ -90,12 +97,11 @@ class Candidates:
             return ()  # what is shipped fits
         self._place = look_at(cluster, pulls=pulls)
         candidate = self.load()
-        level, refused = strictest(cluster, candidate)
+        self._level, self.refused = strictest(cluster, candidate)
         if self._options.baseline:
-            levels = (level, strictest(cluster, self.load_from(self._options.baseline))[0])
-            level = max(levels, key=LEVELS.index)
-        self._level = level
-        return (*candidate.notes, *([refused] if refused else ()))
+            levels = (self._level, strictest(cluster, self.load_from(self._options.baseline))[0])
+            self._level = max(levels, key=LEVELS.index)
+        return candidate.notes
 
     @property
     def pod_security(self) -> str:
@@ -115,19 +121,27 @@ class Candidates:
         refuse_unknown_faults(promises, fault_names())
         return promises
 
-    def schemas(self) -> ClusterSchemas:
-        """The kinds that the cluster will have; those of the add-ons' definitions only where they are rendered."""
+    def lint(self, candidate: Candidate) -> Linted:
+        """What `chroma-qualify lint` says of the candidate, in the light of the waivers beside its manifests.
+
+        Raises:
+            UsageError: its waivers cannot be read.
+        """
         version = self._options.k8s_version
-        try:
-            definitions = addon_dir(load_catalog(version or None)) / "crds.yaml"
-        except UsageError:  # a version that only a registry can have
-            definitions = addon_dir(load_catalog()) / "crds.yaml"
-        return ClusterSchemas(version, definitions)
+        schemas, settings = cluster_schemas(version), Settings(kubernetes=version)
+        waivers = self.waivers(candidate.directory)
+        return lint_candidate(candidate.objects, str(candidate.directory), schemas, settings, waivers)
+
+    def waivers(self, directory: Path) -> tuple[Waiver, ...]:
+        """What the owner of a directory's manifests takes of the lint's findings; raises UsageError as `lint` does."""
+        return load_waivers(directory / WAIVERS)
 
     def _kubectl(self) -> Path:
         options = self._options
         if options.kubectl:
             return options.kubectl
+        if options.context:
+            return find_kubectl()
         if options.use_cluster:
             return (cluster_dir(options.use_cluster) / "kubectl").resolve()
         return find_images(Source(options.images), options.k8s_version or None, options.chroma_version or None).kubectl

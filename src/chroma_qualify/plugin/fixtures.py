@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,8 +18,7 @@ import pytest
 from chroma_qualify.cluster.images.ensure import Source, find_images
 from chroma_qualify.cluster.kind import ClusterConfig, ephemeral_cluster, find_cluster
 from chroma_qualify.cluster.model import Cluster
-from chroma_qualify.deployment.admission import ENFORCE
-from chroma_qualify.deployment.apply import Deployed, apply, create_namespace, delete_namespace, wait_ready
+from chroma_qualify.deployment.apply import Deployed, apply, wait_ready
 from chroma_qualify.deployment.forward import Forward, open_forward
 from chroma_qualify.deployment.objects import Candidate
 from chroma_qualify.deployment.render import in_namespace
@@ -29,8 +26,10 @@ from chroma_qualify.errors import CandidateError, InfraError, QualifyError
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.observe.recorder import Observer
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY
-from chroma_qualify.plugin.hooks import CANDIDATES, RUN
+from chroma_qualify.plugin.hooks import CANDIDATES, RUN, VISIT
 from chroma_qualify.plugin.lane import second_lane
+from chroma_qualify.plugin.namespaces import fresh_namespace
+from chroma_qualify.plugin.options import Options
 from chroma_qualify.plugin.run import Run, ScenarioState
 from chroma_qualify.report.console import how_to_reach
 from chroma_qualify.report.verdict import Matrix, MatrixCell, Measure
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from chroma_qualify.workload.recorder import Recorder
 
 _CREATE_USUALLY = 40  # seconds, on 2 cores
-_numbers = itertools.count(1)
 
 
 class Deploy(Protocol):
@@ -139,8 +137,15 @@ def cluster_config(run: Run) -> ClusterConfig:
 def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """The cluster, its add-ons ready; deleted at the end unless `--keep-cluster` or `--use-cluster`."""
     options = run.options
+    if options.context:
+        with request.config.stash[VISIT].used(run) as cluster:
+            run.versions["kubernetes"] = _server_version(cluster)
+            run.images = "existing"
+            _settle(run, cluster, request)
+            yield cluster
+        return
     if options.use_cluster:
-        cluster = find_cluster(options.use_cluster)
+        cluster = _with_loader(find_cluster(options.use_cluster), options)
         _note_versions(run, cluster)
         _settle(run, cluster, request)
         run.say(f"cluster {cluster.name}: used as it is")
@@ -151,7 +156,7 @@ def cluster(run: Run, cluster_config: ClusterConfig, request: pytest.FixtureRequ
     run.say(f"cluster: creating, {options.nodes} node(s) (usually {_CREATE_USUALLY} s)")
     try:
         with run.part("cluster create"):
-            cluster = life.__enter__()
+            cluster = _with_loader(life.__enter__(), options)
     except Exception as error:
         if isinstance(error, InfraError) or not isinstance(error, QualifyError):
             raise
@@ -308,10 +313,21 @@ def chroma(forward: Callable[[Deployed], Forward]) -> Callable[..., Any]:
     return client
 
 
+@pytest.fixture(scope="session")
+def load_pods(run: Run) -> int:
+    """How many pods send the load together."""
+    return max(run.options.load_pods, 1)
+
+
 @pytest.fixture
 def report(run: Run, request: pytest.FixtureRequest) -> Report:
     """Soft findings and measures of this scenario."""
     return Report(run.scenario(request.node.nodeid))
+
+
+def _with_loader(cluster: Cluster, options: Options) -> Cluster:
+    """The cluster, and the image that was named for helper pods."""
+    return dataclasses.replace(cluster, loader=options.loader_image) if options.loader_image else cluster
 
 
 def _note_versions(run: Run, cluster: Cluster) -> None:
@@ -329,11 +345,15 @@ def _note_versions(run: Run, cluster: Cluster) -> None:
 
 def _settle(run: Run, cluster: Cluster, request: pytest.FixtureRequest) -> None:
     """The candidate as this cluster can have it, and what there is to say of that; the first lane says it."""
-    pulls = run.images != Source.PACKAGES.value
-    for finding in request.config.stash[CANDIDATES].settle(cluster, pulls=pulls):
-        if not run.options.beside_of:
-            run.add_finding(finding)
-            run.say(f"{finding.severity.value}: {finding.rule}: {finding.message}")
+    candidates = request.config.stash[CANDIDATES]
+    notes = candidates.settle(cluster, pulls=run.images != Source.PACKAGES.value)
+    run.refused = candidates.refused
+    if run.options.beside_of:
+        return
+    for finding in (*notes, *([run.refused] if run.refused else ())):
+        run.say(f"{finding.severity.value}: {finding.rule}: {finding.message}")
+    for finding in notes:
+        run.add_finding(finding)
 
 
 def _server_version(cluster: Cluster) -> str:
@@ -371,29 +391,3 @@ def _deployer(run: Run, cluster: Cluster, namespace: str, request: pytest.Fixtur
         return deployed
 
     return deploy
-
-
-@contextlib.contextmanager
-def fresh_namespace(run: Run, cluster: Cluster, observer: Observer, node: pytest.Item, name: str) -> Iterator[str]:
-    """A namespace for as long as the block lasts; its evidence is collected if a scenario of `node` has failed."""
-    words = re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("test_").removesuffix(".py")).strip("-")
-    space = f"cq-{words[:40].strip('-')}-{run.id[-6:]}-{next(_numbers)}"
-    labels = {
-        ENFORCE: node.config.stash[CANDIDATES].pod_security,
-        "app.kubernetes.io/managed-by": "chroma-qualify",
-        "chroma-qualify/run": run.id,
-    }
-    create_namespace(cluster, space, labels)
-    try:
-        observer.follow(space)
-        yield space
-    finally:
-        failed = run.failed(node.nodeid)
-        try:
-            if failed:
-                run.say(f"{space}: collecting evidence")
-                observer.collect(space)
-        finally:
-            # A failed scenario in a cluster that is kept is there to be looked at.
-            if not (failed and run.options.keep):
-                delete_namespace(cluster, space, wait=False)

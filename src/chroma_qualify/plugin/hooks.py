@@ -8,33 +8,45 @@ verdict.json, summary, exit code.
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
+import importlib.util
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from typing import Any, Literal, NoReturn
 
 import pytest
 
 from chroma_qualify.checks.promises import STRICTEST
-from chroma_qualify.errors import InfraError, QualifyError, UsageError
-from chroma_qualify.faults.experiments import Experiment, experiments, plan_json, scaled_out_writes
+from chroma_qualify.errors import InfraError, QualifyError, UnavailableError, UsageError
+from chroma_qualify.faults.experiments import chosen, experiments, plan_json, scaled_out_writes
 from chroma_qualify.faults.promotion import promotion
 from chroma_qualify.findings import Finding, Severity
-from chroma_qualify.lint import lint_objects, schema_invalid
 from chroma_qualify.plugin.candidates import DEFAULT_TOPOLOGY, Candidates, chroma_image
+from chroma_qualify.plugin.choice import chosen_experiments, leave_out
 from chroma_qualify.plugin.lane import LANE, Lane, runs_alone, split
+from chroma_qualify.plugin.limit import LIMIT, TimeLimit
 from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.outcome import finding_of, has_own_sentence, one_line
 from chroma_qualify.plugin.run import Run, ScenarioState
+from chroma_qualify.plugin.visit import Visit, ask, visit
 from chroma_qualify.report.console import print_summary, sentence
+from chroma_qualify.report.github import commands_again, no_commands, tell_github
 from chroma_qualify.report.verdict import EXIT_USAGE, Outcome, Verdict, outcome_of
+from chroma_qualify.report.write import write_candidate
 
 RUN = pytest.StashKey[Run]()
 CANDIDATES = pytest.StashKey[Candidates]()
+VISIT = pytest.StashKey[Visit]()
 _SIGTERM = pytest.StashKey[Any]()
+_NO_COMMANDS = pytest.StashKey[str]()  # see report.github
 _STOPPED = pytest.StashKey[bool]()  # by `_stop`, not by Ctrl-C: pytest ends with the same status for both
 _PROMOTION = "promotion"  # the fixture
+_PAGE = "chroma_qualify.report.page"
+_TELLS = "CHROMA_QUALIFY_VIEW"  # set by `chroma-qualify run`, which shows the verdict itself
 _DEPLOYING = {"deploy", "module_deploy", "candidate", "bench", _PROMOTION}  # fixtures that need manifests
 
 
@@ -71,12 +83,23 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         if options.manifests:
             candidates.load()
             candidates.promises()
+            candidates.waivers(options.manifests)
         if options.baseline:
             candidates.load_from(options.baseline)
     except QualifyError as error:
         _stop(session, error)
-    config.stash[RUN] = Run(options, _printer(config), config.rootpath / "runs")
+    run = Run(options, _printer(config), config.rootpath / "runs")
+    if options.context:
+        try:
+            config.stash[VISIT] = visit(
+                options, run.id, candidates.load(), config.rootpath, run.say, functools.partial(ask, config)
+            )
+        except QualifyError as error:
+            _stop(session, error)
+    config.stash[RUN] = run
     config.stash[CANDIDATES] = candidates
+    if not os.environ.get(_TELLS):
+        config.stash[_NO_COMMANDS] = no_commands(os.environ, sys.stdout)
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
         reporter.showfspath = False  # our own lines of progress say more than dots
@@ -84,29 +107,39 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     # A cancelled CI job sends SIGTERM: clean up as for Ctrl-C.
     config.stash[_SIGTERM] = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.stash[LIMIT] = TimeLimit(options.time_limit)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Undo what is not ours alone."""
+    if (limit := config.stash.get(LIMIT, None)) is not None:
+        limit.close()
+    if (there := config.stash.get(VISIT, None)) is not None and not there.begun:
+        there.forget()
     if (handler := config.stash.get(_SIGTERM, None)) is not None:
         signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.hookimpl(trylast=True)  # once others have left out what was not asked for
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the scenarios in order, and give the second lane what is its own."""
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what was not asked for, put the scenarios in order, give the second lane what is its own."""
     run = config.stash.get(RUN, None)
-    if run is not None:
-        split(items, config, run)
+    if run is None:
+        return
+    try:
+        leave_out(items, run.options, config)
+    except UsageError as error:
+        _stop(session, error)
+    split(items, config, run)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The scenarios are known: write the plan, then lint the candidate."""
     run = session.config.stash.get(RUN, None)
-    if run is None or session.testsfailed:
+    if run is None or session.testsfailed or session.config.stash.get(_STOPPED, False):
         return
     if not session.items:
-        asked = session.config.option.keyword or session.config.option.markexpr
+        asked = session.config.option.keyword or session.config.option.markexpr or " ".join(run.options.faults)
         _stop(session, UsageError(f"no scenario matches {asked!r}" if asked else "there is no scenario to run"))
     try:
         _start(session, run)
@@ -138,11 +171,13 @@ def _start(session: pytest.Session, run: Run) -> None:
         experiments=_planned(session, run),
         promises=promises,
     )
+    if candidate is not None:
+        write_candidate(candidate.objects, run.directory)
     number = len(session.items) + (len(lane.node_ids) if lane else 0)
     run.say(f"run {run.id}: {number} scenario(s), seed {run.options.seed}, evidence in {run.directory}")
     if candidate is not None and not run.options.beside_of:  # the first lane has done so
         begin = time.monotonic()
-        findings = [*lint_objects(candidate.objects), *schema_invalid(candidate.objects, candidates.schemas())]
+        findings = candidates.lint(candidate).findings
         run.add_lint(findings, time.monotonic() - begin)
         for finding in findings:
             run.say(f"lint: {finding.severity.value}: {finding.rule}: {finding.message}")
@@ -165,17 +200,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One scenario for each experiment, as many as the options ask for."""
     if "experiment" in metafunc.fixturenames:
         run = metafunc.config.stash.get(RUN, None)
-        table = experiments(run.options.power_losses) if run else experiments()
+        table = chosen(experiments(run.options.power_losses), run.options.faults) if run else experiments()
         metafunc.parametrize("experiment", table, ids=[experiment.name for experiment in table])
     if "repetition" in metafunc.fixturenames:
         run = metafunc.config.stash.get(RUN, None)
         metafunc.parametrize("repetition", range(1, 1 + (run.options.repeat if run else 1)))
-
-
-def chosen_experiments(items: Sequence[pytest.Item]) -> list[Experiment]:
-    """The experiments among the collected scenarios, in their order."""
-    params = (getattr(item, "callspec", None) for item in items)
-    return [spec.params["experiment"] for spec in params if spec is not None and "experiment" in spec.params]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -199,6 +228,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         state.began = max(run.clock() / 1e9 - state.seconds, 0.0)  # what is no part of it came before it
         result = state.result()
         run.say(f"{state.name}: {result.outcome.value} after {state.seconds:.1f} s {result.reason}".rstrip())
+        for finding in state.findings:
+            run.say(f"{state.name}: {finding.severity.value}: {finding.rule}: {' '.join(finding.message.split())}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -214,11 +245,11 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo else None
     if report.skipped:
         state.reason = _skip_reason(report)
+    elif isinstance(error, UnavailableError):
+        _skip(report, state, item, f"{error.message}{f'; {error.remedy}' if error.remedy else ''}")
     elif error is not None and report.failed:
         if run.seen_before(error):  # a shared fixture failed; pytest raises the same again for each scenario
-            state.reason = f"what it shares with others failed before: {one_line(error)}"
-            report.outcome = "skipped"
-            report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {state.reason}")
+            _skip(report, state, item, f"what it shares with others failed before: {one_line(error)}")
             return report
         state.findings.append(finding_of(error, in_setup=call.when != "call", scenario=state.name))
         _tell(report, state, item, trace="" if has_own_sentence(error) else report.longreprtext)
@@ -261,23 +292,46 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
     if (lane := session.config.stash.get(LANE, None)) is not None:
         lane.settle(interrupted=interrupted)
+    session.config.stash[LIMIT].settle(run)
     try:
         session.exitstatus = run.finish(interrupted=interrupted).verdict.exit_code
     except OSError as error:  # a full disk; what was found is still printed
         run.say(f"the verdict cannot be written: {error}")
         session.exitstatus = Verdict.INFRA.exit_code
+    else:
+        _write_page(run)
     if lane is not None:
         _count(session.config, run, lane)
+
+
+def _write_page(run: Run) -> None:
+    """Make report.html; if it cannot be made, that is a note of the verdict and changes no exit code."""
+    if run.options.beside_of:
+        return  # the first lane's has both
+    if importlib.util.find_spec(_PAGE) is None:
+        return
+    try:
+        importlib.import_module(_PAGE).write_page(run.directory)
+    except KeyboardInterrupt:
+        run.say("report.html is not made: interrupted")
+    except Exception as error:  # noqa: BLE001 (whatever it is, the verdict stands)
+        text = f"report.html cannot be made: {one_line(error)}"
+        run.say(f"infra: {text}")
+        with contextlib.suppress(OSError):
+            run.note_late(Finding("report-missing", Severity.NOTE, text, remedy="see verdict.json, which has it all"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The verdict, its findings, the tables."""
     run = config.stash.get(RUN, None)
-    if run is None or run.result is None:
+    if run is None or run.result is None or os.environ.get(_TELLS):
         return
     terminalreporter.section("chroma-qualify")
     terminalreporter.flush()
     print_summary(run.result, run.directory, sys.stdout)
+    commands_again(config.stash.get(_NO_COMMANDS, ""), sys.stdout)
+    if not run.options.beside_of:  # the first lane tells of both
+        tell_github(run.result, os.environ, sys.stdout)
 
 
 def _printer(config: pytest.Config) -> Callable[[str], None]:
@@ -288,7 +342,9 @@ def _printer(config: pytest.Config) -> Callable[[str], None]:
         capture = config.pluginmanager.getplugin("capturemanager")
         if reporter is None:
             return
-        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        # Who listened may be gone; the cluster is to go all the same.
+        ignored = contextlib.suppress(BrokenPipeError)
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext(), ignored:
             reporter.ensure_newline()
             reporter.write_line(text)
             reporter.flush()
@@ -320,6 +376,13 @@ def _count(config: pytest.Config, run: Run, lane: Lane) -> None:
             outcome, told = "failed", OneSentence(text, *place[:2])
         report = pytest.TestReport(node_id, place, {}, outcome, told, "call", duration=result.seconds)
         reporter.stats.setdefault(outcome, []).append(report)
+
+
+def _skip(report: pytest.TestReport, state: ScenarioState, item: pytest.Item, reason: str) -> None:
+    """It could not run: with its reason in the verdict."""
+    state.reason = reason
+    report.outcome = "skipped"
+    report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {reason}")
 
 
 def _skip_reason(report: pytest.TestReport) -> str:

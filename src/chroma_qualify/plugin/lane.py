@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 
 from chroma_qualify.findings import Finding, Severity
+from chroma_qualify.plugin.limit import LIMIT
 from chroma_qualify.plugin.run import ORIGIN_VARIABLE, PARTS_VARIABLE, Run
 from chroma_qualify.report.write import read_verdict
 
@@ -55,6 +56,7 @@ class Lane:
         self.node_ids = tuple(node_ids)
         self._run = run
         self._arguments = config.invocation_params.args
+        self._limit = config.stash.get(LIMIT, None)
         self._cwd = config.invocation_params.dir
         self._tail: collections.deque[str] = collections.deque(maxlen=_TAIL)
         self._process: subprocess.Popen[str] | None = None
@@ -77,6 +79,8 @@ class Lane:
         command = [sys.executable, "-m", "chroma_qualify.plugin", *map(str, self._arguments), "--one-lane",
                    "--use-cluster", cluster, "--run-dir", str(self.directory), "--seed", str(options.seed),
                    "--beside-of", self._run.id]  # fmt: skip
+        if self._limit is not None and self._limit.seconds is not None:
+            command += ["--time-limit", f"{self._limit.left():.0f}"]
         environment = {name: value for name, value in os.environ.items() if name != PARTS_VARIABLE}
         self._begin = time.monotonic()
         # In a session of its own: Ctrl-C in a terminal is for us to pass on. Its standard input is its lifeline.

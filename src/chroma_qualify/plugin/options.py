@@ -51,7 +51,7 @@ class Options:
         time_limit: seconds from the begin of the run after which no scenario begins and a running one is ended.
         context: what `--cluster` says: a context of a kubeconfig; None: a kind cluster is made.
         kubeconfig: the file that the context is in; None: KUBECONFIG, else ~/.kube/config.
-        namespace: what the names of the run's namespaces begin with, or the one namespace that it has.
+        namespace: the one that was lent to the run; None: it makes its own.
         yes: asked beforehand whether the run may use that cluster, and answered.
         loader_image: image of the pods that make load; None: the one that our images have.
         load_pods: how many of them; 0: as each scenario does it.
@@ -110,13 +110,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     )
     group.addoption("--one-lane", action="store_true", help="No second lane: one scenario after the other")
     group.addoption("--beside-of", metavar="RUN", default="", help="Used by a run to start its second lane")
-    group.addoption(
-        "--only", metavar="NAME", action="append", help="This scenario, as verdict.json names it"
-    )
+    group.addoption("--only", metavar="NAME", action="append", help="This scenario, as verdict.json names it")
     group.addoption("--fault", metavar="NAME", action="append", help="Of the faults only this one; repeatable")
     group.addoption("--time-limit", metavar="SPAN", help="As 600, 30m, 1h: then no scenario begins, a running one ends")
     group.addoption("--cluster", metavar="NAME", default=KIND, help="kind (default), current-context, or a context")
-    group.addoption("--namespace", metavar="NAME", help="The namespace on a cluster that is not ours")
+    group.addoption("--namespace", metavar="NAME", help="An empty namespace to stay in, on a cluster not ours")
     group.addoption("--yes", action="store_true", help="Use a cluster that is not ours without asking")
     group.addoption("--loader-image", metavar="REF", help="Image of the pods that make load, on a cluster not ours")
     group.addoption("--load-pods", metavar="N", default="0", help="How many pods make the load (default: as ever)")
@@ -152,6 +150,7 @@ def parse_options(config: pytest.Config) -> Options:
             "--repeat cannot be used with --manifests: the writes of a candidate are in the run's one history",
             remedy="run it as often as you like",
         )
+    context = _context(config)
     name = config.getoption("cluster_name")
     name = None if name == _KIND_PLUGIN else name  # that one is pytest-kind's default
     return Options(
@@ -168,15 +167,16 @@ def parse_options(config: pytest.Config) -> Options:
         kubectl=_existing(config.getoption("kind_kubectl_bin"), "--kind-kubectl-bin", config.invocation_params.dir),
         power_losses=_number(config.getoption("power_losses"), "--power-losses", least=1, most=100),
         repeat=_number(config.getoption("repeat"), "--repeat", least=1, most=100),
-        use_cluster=_usable(config.getoption("use_cluster"), config, name),
-        one_lane=bool(config.getoption("one_lane")) or os.environ.get(_ONE_LANE, "0") not in {"", "0"},
+        use_cluster=_usable(config.getoption("use_cluster") or _ours(config), config, name),
+        # A cluster that is not ours may be small, and others use it.
+        one_lane=bool(config.getoption("one_lane")) or bool(context) or os.environ.get(_ONE_LANE, "0") not in {"", "0"},
         beside_of=str(config.getoption("beside_of")),
         baseline=baseline,
         scenario=str(config.option.keyword or ""),
         only=tuple(config.getoption("only") or ()),
         faults=_faults(config.getoption("fault") or ()),
         time_limit=seconds_of(limit, "--time-limit") if (limit := config.getoption("time_limit")) is not None else None,
-        context=None if (context := str(config.getoption("cluster"))) == KIND else context,
+        context=context,
         kubeconfig=_existing(config.getoption("kubeconfig"), "--kubeconfig", config.invocation_params.dir),
         namespace=config.getoption("namespace"),
         yes=bool(config.getoption("yes")),
@@ -209,6 +209,37 @@ def _refuse_what_would_be_ignored(config: pytest.Config) -> None:
             "--kind-image cannot be used: the node image follows from the version of Kubernetes",
             remedy="use --k8s-version and --images",
         )
+
+
+def _ours(config: pytest.Config) -> str | None:
+    """The cluster of ours that `--cluster` names, where no kubeconfig is named as well; it is used as it is."""
+    given = str(config.getoption("cluster"))
+    if config.getoption("kubeconfig") or given == KIND:
+        return None
+    return next((lease.name for lease in read_leases() if lease.name == given), None)
+
+
+def _context(config: pytest.Config) -> str | None:
+    """The context that `--cluster` asks for; None for a cluster of ours. Whether it is there is seen by `visit`."""
+    given = str(config.getoption("cluster"))
+    if given == KIND or _ours(config):
+        if config.getoption("namespace"):
+            raise UsageError("--namespace is for a cluster that is not ours", remedy="name its context with --cluster")
+        return None
+    nodes, name = config.getoption("nodes") != "1", config.getoption("cluster_name")
+    useless = {
+        "--use-cluster": config.getoption("use_cluster"),
+        "--nodes": nodes,
+        "--cluster-name": name and name != _KIND_PLUGIN,
+        "--k8s-version": config.getoption("k8s_version"),
+        "--keep-cluster": config.getoption("keep_cluster"),
+    }
+    if found := next((option for option, value in useless.items() if value), None):
+        raise UsageError(
+            f"{found} cannot be used with --cluster {given}: that cluster is there, and is left as it was",
+            remedy="leave one of the two out",
+        )
+    return given
 
 
 def _faults(names: Sequence[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from chroma_qualify.cluster.wait import WaitTimeoutError
 from chroma_qualify.deployment.forward import last_errors
 from chroma_qualify.errors import CandidateError, InfraError, QualifyError, UndecidedError
 from chroma_qualify.findings import Finding, Severity
+from chroma_qualify.plugin.limit import REMEDY, RULE, TimeLimitError
 
 # The scenario itself is broken: nobody can tell anything of the candidate.
 _OUR_BUGS = (NameError, AttributeError, TypeError, ImportError)
@@ -38,6 +39,8 @@ def finding_of(error: BaseException, *, in_setup: bool, scenario: str) -> Findin
     if isinstance(error, QualifyError):
         rule, severity = _of_qualify_error(error)
         return Finding(rule, severity, error.message, evidence=error.evidence, remedy=error.remedy, scenario=scenario)
+    if isinstance(error, TimeLimitError):
+        return Finding(RULE, Severity.UNKNOWN, str(error), remedy=REMEDY, scenario=scenario)
     told = one_line(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         remedy = "free some space, e.g. with `make clean`"
@@ -51,7 +54,7 @@ def finding_of(error: BaseException, *, in_setup: bool, scenario: str) -> Findin
 
 def has_own_sentence(error: BaseException) -> bool:
     """Is the message written for a reader, so that a stack trace adds nothing?"""
-    return isinstance(error, QualifyError)
+    return isinstance(error, QualifyError | TimeLimitError)
 
 
 def one_line(error: BaseException) -> str:

@@ -6,17 +6,15 @@ it will be in the run; else what can be told without it is checked: that there i
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import yaml
 
-from chroma_qualify.cluster.images.catalog import load_catalog
-from chroma_qualify.cluster.images.golang import program_dir
+from chroma_qualify.deployment.manifests import KUSTOMIZATIONS, built_kubectl, first_broken_file, plain_objects
 from chroma_qualify.deployment.objects import Candidate
 from chroma_qualify.deployment.qualification import load_access, load_promises
-from chroma_qualify.deployment.render import KUSTOMIZATIONS, first_broken_file, load_candidate, plain_objects
+from chroma_qualify.deployment.render import load_candidate
 from chroma_qualify.errors import QualifyError, UsageError
 from chroma_qualify.report.verdict import EXIT_USAGE
 
@@ -55,16 +53,6 @@ def check(directory: Path, kubectl: Path | None) -> None:
 def _exists(path: Path) -> bool:
     # kustomize also takes host/owner/repository without a scheme, as in github.com/owner/repository.
     return path.exists() or "github.com" in path.parts
-
-
-def built_kubectl() -> Path | None:
-    """The kubectl of an earlier build, whichever of the two ways to images made it."""
-    modules = load_catalog().go
-    for name in ("kubernetes", "kubectl"):
-        program = program_dir(modules[name]) / "kubectl"
-        if os.access(program, os.X_OK):
-            return program
-    return None
 
 
 def main() -> int:

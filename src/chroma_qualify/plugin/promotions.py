@@ -22,7 +22,7 @@ from chroma_qualify.deployment.access import provide_secrets
 from chroma_qualify.deployment.apply import Deployed, apply, scale, wait_ready
 from chroma_qualify.deployment.migrations import Step, step
 from chroma_qualify.deployment.objects import Candidate
-from chroma_qualify.errors import CandidateError, UndecidedError
+from chroma_qualify.errors import CandidateError, UnavailableError, UndecidedError
 from chroma_qualify.faults.experiment import FINAL_PATIENCE, Context, Done, perform
 from chroma_qualify.faults.promotion import promotion as planned
 from chroma_qualify.faults.promotion import prune
@@ -149,6 +149,8 @@ class Promotions:
 def promotion_pair(run: Run, cluster: Cluster, candidates: Candidates, root: Path) -> tuple[Candidate, Candidate]:
     """Baseline and candidate, not in a namespace yet, their images in the nodes; skips as `candidate` does."""
     options = run.options
+    if cluster.guest is not None and not options.baseline:
+        raise UnavailableError("it needs an older image of Chroma in the nodes; name what is in use with --baseline")
     oldest = older_chromas()[0]
     if options.baseline:
         before, after = candidates.load_from(options.baseline), candidates.load()

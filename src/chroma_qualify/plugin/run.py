@@ -80,6 +80,7 @@ class Run:
         origin: the machine's monotonic clock (ns) at zero of `clock`.
         clock: nanoseconds since the start of the run, for everything that is recorded; a second lane has the run's.
         result: what it ended with, once `finish` was called.
+        refused: that Pod Security refuses the candidate at the level of a run's namespaces, which then have another.
     """
 
     def __init__(self, options: Options, say: Callable[[str], None], runs: Path) -> None:
@@ -91,6 +92,7 @@ class Run:
         self.directory = options.run_dir or runs / self.id
         self.started = False
         self.result: RunResult | None = None
+        self.refused: Finding | None = None
         self.versions: dict[str, str] = {}
         self.digests: dict[str, str] = {}
         self.images = options.images
@@ -268,6 +270,16 @@ class Run:
         """Record what a fault did, for the verdict's table; its findings are the scenario's to report."""
         self._experiments.append(result)
 
+    def left_out(self, reason: str) -> int:
+        """How many scenarios, of both lanes, did not run for this reason."""
+        return sum(state.result().reason == reason for state in self._states.values())
+
+    def note_late(self, finding: Finding) -> None:
+        """Add a finding that decides nothing to a verdict that is written; raises OSError if it cannot be again."""
+        if self.result is not None:
+            self.result = dataclasses.replace(self.result, findings=(*self.result.findings, finding))
+            write_verdict(self.result, self.directory)
+
     def finish(self, *, interrupted: bool) -> RunResult:
         """Judge the run and write verdict.json and junit.xml."""
         for state in self._states.values():
@@ -276,6 +288,10 @@ class Run:
         if interrupted:
             message = "the run was interrupted before its end"
             self.add_finding(Finding("interrupted", Severity.UNKNOWN, message, remedy="run it again"))
+        # The scenario that is about Pod Security tells it; where that did not run, the run does.
+        told = {(each.rule, each.message) for state in self._states.values() for each in state.findings}
+        if self.refused and not self.options.beside_of and (self.refused.rule, self.refused.message) not in told:
+            self.add_finding(self.refused)
         scenarios = tuple(state.result() for state in self._states.values())
         found = [finding for state in self._states.values() for finding in state.findings]
         ran = [scenario for scenario in scenarios if scenario.name != LINT]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,9 @@ from chroma_qualify.cluster.rights import Right, facts, missing, read_rights
 from chroma_qualify.deployment.guest import cluster_scoped
 from chroma_qualify.deployment.objects import Candidate, of_kind
 from chroma_qualify.errors import InfraError, UsageError
+from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.plugin.options import Options
+from chroma_qualify.plugin.run import Run
 
 ROLE = Path("manifests") / "rbac" / "run-role.yaml"
 CLUSTER_ROLE = Path("manifests") / "rbac" / "run-cluster.yaml"
@@ -47,6 +48,21 @@ class Visit:
         self.cluster = cluster
         self.lacks = tuple(lacks)
         self._context = context
+        self.begun = self.over = False
+
+    @contextlib.contextmanager
+    def used(self, run: Run) -> Iterator[Cluster]:
+        """The cluster, for as long as the block lasts."""
+        self.begun = True
+        for lack in self.lacks:
+            run.say(f"context {self.cluster.name}: {lack}")
+            run.add_finding(Finding("cluster-lacks", Severity.NOTE, f"context {self.cluster.name}: {lack}"))
+        try:
+            yield self.cluster
+        finally:
+            run.say(f"context {self.cluster.name}: deleting what is left of the run")
+            with run.part("teardown"):
+                self.end()
 
     def end(self) -> None:
         """Delete what is left of the run's, wait for it, and give the lease back.
@@ -63,7 +79,13 @@ class Visit:
                 f"something of the run is left in context {self.cluster.name}: {error.message}",
                 remedy="`chroma-qualify clean` tries again",
             ) from error
-        leave(guest.run)
+        self.forget()
+
+    def forget(self) -> None:
+        """Give the lease back: nothing was made, or all of it is gone."""
+        if self.cluster.guest is not None and not self.over:
+            self.over = True
+            leave(self.cluster.guest.run)
 
 
 def visit(
@@ -94,20 +116,15 @@ def visit(
     loader = options.loader_image or ""
     cluster = enter(context, Guest(run_id, lent), loader=loader)
     try:
-        version = cluster.run_kubectl("version", "-o", "json", "--request-timeout=20s", timeout=60, check=False)
-        if version.returncode != 0 or "serverVersion" not in version.stdout:
-            raise InfraError(f"the API server of context {context.name} ({context.server}) does not answer: "
-                             f"{' '.join(version.stderr.split())[-300:]}")  # fmt: skip
-        known = _kinds(cluster)
+        known = _kinds(cluster, context)
         # Of what the cluster does not have, such as Prometheus' kinds, no right is needed.
         rights = tuple(right for right in rights if _name(right).replace(_sub(right), "") in known)
         rights = (*rights, *_rights_of(candidate, known, rights))
         role = _role(cluster, lent, rights, root)
         kinds = tuple(sorted({_name(right) for right in rights if right.verb == "delete"} & set(known)))
         lacks = tuple(facts(cluster, _storage_class(candidate)))
-        if not options.yes and not confirm(_question(context, lent, run_id, candidate)):
-            raise UsageError("nothing was made: the question was not answered with yes", remedy="--yes answers it")
-        leave(run_id)
+        if not options.yes:
+            _refuse_no(confirm(_question(context, lent, run_id, candidate)))
         for gone in sweep_guests(say, server=context.server):
             say(f"{gone}: left behind by an earlier run, deleted")
         if lent:
@@ -152,6 +169,11 @@ def _question(context: Context, lent: str, run_id: str, candidate: Candidate) ->
     )
 
 
+def _refuse_no(answer: bool) -> None:
+    if not answer:
+        raise UsageError("nothing was made: the question was not answered with yes", remedy="--yes answers it")
+
+
 def _role(cluster: Cluster, lent: str, rights: Sequence[Right], root: Path) -> str:
     """The ClusterRole to bind in each namespace that we make; "" where our rights reach there anyway."""
     lacking = missing(cluster, lent or _NOWHERE, rights)
@@ -162,7 +184,7 @@ def _role(cluster: Cluster, lent: str, rights: Sequence[Right], root: Path) -> s
     spaces = read_rights(root / CLUSTER_ROLE, "ClusterRole")
     own = [right for right in spaces if right.resource in {"namespaces", "rolebindings", "clusterroles"}]
     wanted = own if lacking else [right for right in own if right.resource == "namespaces"]
-    if refused := missing(cluster, "", wanted) if wanted else ():
+    if refused := missing(cluster, _NOWHERE, wanted):
         raise _refused("", refused, CLUSTER_ROLE)
     extra = [right for right in lacking if right not in read_rights(root / ROLE, "Role")]
     if extra:
@@ -179,23 +201,23 @@ def _refused(where: str, lacking: Sequence[Right], file: Path) -> UsageError:
     )
 
 
-def _kinds(cluster: Cluster) -> Mapping[str, tuple[str, str]]:
+def _kinds(cluster: Cluster, context: Context) -> Mapping[str, tuple[str, str]]:
     """Of every namespaced kind that is served: kubectl's name for it, to group and kind."""
     found: dict[str, tuple[str, str]] = {}
-    done = cluster.run_kubectl("api-resources", "--namespaced", "--no-headers", "--cached=false", check=False)
+    words = ["--namespaced", "--no-headers", "--cached=false", "--request-timeout=20s"]
+    done = cluster.run_kubectl("api-resources", *words, check=False, timeout=90)
     for line in done.stdout.splitlines():
         words = line.split()
         if len(words) >= 4:
             group = words[-3].rpartition("/")[0]
             found[f"{words[0]}.{group}" if group else words[0]] = (group, words[-1])
     if not found:
-        raise InfraError(f"context {cluster.name} does not say which kinds it has: {done.stderr.strip()[-300:]}")
+        said = " ".join(done.stderr.split())[-300:]
+        raise InfraError(f"the API server of context {context.name} ({context.server}) does not answer: {said}")
     return found
 
 
-def _rights_of(
-    candidate: Candidate, known: Mapping[str, tuple[str, str]], rights: Sequence[Right]
-) -> Iterator[Right]:
+def _rights_of(candidate: Candidate, known: Mapping[str, tuple[str, str]], rights: Sequence[Right]) -> Iterator[Right]:
     """Rights on kinds of the candidate that the role file does not have."""
     by_kind = {(group, kind): name for name, (group, kind) in known.items()}
     names = {_name(right) for right in rights}

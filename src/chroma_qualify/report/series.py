@@ -59,13 +59,14 @@ def read_series(run_dir: Path) -> Series:
     if not run_dir.is_dir():
         raise UsageError(f"{run_dir} is no directory", remedy="name the directory of a run: runs/<run id>")
     notes: list[str] = []
-    lanes = [_read_lane(run_dir, place, notes) for place in _places(run_dir)]
+    lanes = [_read_lane(run_dir, place, notes) for place in places(run_dir)]
     verdict = _object(run_dir / "verdict.json", notes, "verdict.json")
     seconds = max([0.0, *(lane.until for lane in lanes), _until(verdict)])
     width = _width(seconds, max(2, len(lanes)))
     bins = int(seconds / width) + 1
     samples = [(lane.name, lane.shift, line) for lane in lanes for line in lane.resources]
     used, totals = watched.usage(samples, width, notes)
+    notes += dict.fromkeys(str(line["note"]) for _, _, line in samples if "note" in line)
     if not samples:
         notes.append("CPU and memory: nothing was measured (no resources.jsonl)")
     counts = [count for lane in lanes if lane.columns is not None for count in traffic.counts(lane.columns, lane.name)]
@@ -92,7 +93,7 @@ def read_series(run_dir: Path) -> Series:
     )
 
 
-def _places(run_dir: Path) -> list[str]:
+def places(run_dir: Path) -> list[str]:
     """The directories of a run that may hold files of it: its own, the second lane's, those of runs that must fail."""
     own = ["", _BESIDE] if (run_dir / _BESIDE).is_dir() else [""]
     expected = [path for place in own for path in sorted((run_dir / place / "expected").glob("*")) if path.is_dir()]
@@ -102,7 +103,7 @@ def _places(run_dir: Path) -> list[str]:
 def _read_lane(run_dir: Path, name: str, notes: list[str]) -> _Lane:
     place = run_dir / name
     shift = _shift(run_dir, notes) if name.startswith(_BESIDE) else 0.0
-    columns = _history(place / "history.jsonl", f"{name}/history.jsonl".lstrip("/"), notes)
+    columns = history_columns(place / "history.jsonl", f"{name}/history.jsonl".lstrip("/"), notes)
     files = {
         kind: watched.lines_of(place / f"{kind}.jsonl", notes, f"{name}/{kind}.jsonl".lstrip("/"))
         for kind in ("timeline", "resources", "faults")
@@ -113,7 +114,14 @@ def _read_lane(run_dir: Path, name: str, notes: list[str]) -> _Lane:
     return _Lane(name, shift, columns, **files, until=max([0.0, *(float(end) + shift for end in ends)]))
 
 
-def _history(path: Path, name: str, notes: list[str]) -> Columns | None:
+def history_columns(path: Path, name: str, notes: list[str]) -> Columns | None:
+    """The operations of a history, as many as can be read; None: there is none.
+
+    Args:
+        path: of the file.
+        name: of it, for the sentences that `notes` gets on what is wrong with it.
+        notes: see `name`.
+    """
     try:
         with path.open("rb") as lines:
             history = parse(lines, lenient=True)

@@ -63,7 +63,7 @@ def traffic(columns: Columns, lane: str, width: float, bins: int, shift: float =
             FS[number].value: {name: int((mine & so).sum()) for name, so in kinds} for number, mine in chosen.items()
         },
         latency={
-            FS[number].value: _latency(milliseconds[mine & ok]) for number, mine in chosen.items() if (mine & ok).any()
+            FS[number].value: quantiles(milliseconds[mine & ok]) for number, mine in chosen.items() if (mine & ok).any()
         },
         errors=dict(collections.Counter(map(kind_of, columns.error.values())).most_common()),
     )
@@ -137,7 +137,8 @@ def _rates(
     return Rates(rates["ok"], rates["fail"], rates["info"], quantiles["p50"], quantiles["p95"], quantiles["p99"])
 
 
-def _latency(took: npt.NDArray[np.float64]) -> dict[str, float]:
+def quantiles(took: npt.NDArray[np.float64]) -> dict[str, float]:
+    """p50, p95, p99 and the largest of some numbers, at least one; each is one of them."""
     took = np.sort(took)
     shares = {name: took[max(int(np.ceil(share * len(took))), 1) - 1] for name, share in _QUANTILES.items()}
     return {name: _short(float(value)) for name, value in {**shares, "max": took[-1]}.items()}

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import yaml
 
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.report.verdict import Matrix, MatrixCell, Measure, Outcome, Part, RunResult, ScenarioResult, Verdict
+
+CANDIDATE_FILE: Final = "objects/candidate.yaml"
+_LEFT_OUT: Final = "(left out)"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,6 +54,28 @@ class Plan:
 def write_plan(plan: Plan, directory: Path) -> Path:
     """Write plan.json into the run directory and return its path."""
     return _write(directory / "plan.json", dataclasses.asdict(plan))
+
+
+def write_candidate(objects: Iterable[Mapping[str, Any]], directory: Path) -> Path:
+    """Write the rendered candidate into the run directory, without what its Secrets hold, and return its path."""
+    path = directory / CANDIDATE_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ordered = sorted(map(_without_secrets, objects), key=_place)
+    path.write_text(yaml.safe_dump_all(ordered, sort_keys=True, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def _without_secrets(item: Mapping[str, Any]) -> dict[str, Any]:
+    if item.get("kind") != "Secret":
+        return dict(item)
+    told = {key: dict.fromkeys(item[key] or (), _LEFT_OUT) for key in ("data", "stringData") if key in item}
+    meta = {key: value for key, value in item["metadata"].items() if key != "annotations"}  # kubectl keeps a copy there
+    return {**item, **told, "metadata": meta}
+
+
+def _place(item: Mapping[str, Any]) -> tuple[str, str, str]:
+    meta = item.get("metadata") or {}
+    return str(item.get("kind")), str(meta.get("namespace") or ""), str(meta.get("name"))
 
 
 def write_verdict(result: RunResult, directory: Path) -> Path:

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from test_candidate import DEPLOYMENT, HPA, SERVICES
 
+from chroma_qualify.deployment.manifests import KUSTOMIZATIONS
 from chroma_qualify.deployment.objects import Candidate, of_kind
-from chroma_qualify.deployment.render import KUSTOMIZATIONS, in_namespace, load_candidate
+from chroma_qualify.deployment.render import in_namespace, load_candidate
 from chroma_qualify.errors import UsageError
 
 FOUND = shutil.which("kubectl")  # `make test` provides one
@@ -90,7 +91,10 @@ def test_no_yaml(tmp_path):
 
 def test_broken_yaml_names_file_and_line(base):
     (base / "service.yaml").write_text("kind: Service\nmetadata:\n  name: a: b\n")
-    assert error_of(base) == f"{base}/service.yaml is broken YAML at line 3: mapping values are not allowed here"
+    assert (
+        error_of(base)
+        == f"{base}/service.yaml is broken YAML at line 3: mapping values are not allowed in this context"
+    )
 
 
 def test_not_kubernetes(base):
@@ -110,7 +114,10 @@ def test_broken_yaml_in_the_base_of_an_overlay(base, tmp_path):
     overlay = tmp_path / "overlay"
     overlay.mkdir()
     kustomize(overlay, "resources: [../base]\n")
-    assert error_of(overlay) == f"{base}/service.yaml is broken YAML at line 3: mapping values are not allowed here"
+    assert (
+        error_of(overlay)
+        == f"{base}/service.yaml is broken YAML at line 3: mapping values are not allowed in this context"
+    )
 
 
 @needs_kubectl

@@ -41,6 +41,7 @@ def pod_spec(*containers, **more):
     return {
         "enableServiceLinks": False,
         "nodeName": "node-1",
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000},
         "containers": list(containers) or [container()],
         "volumes": [
             {"name": "data", "persistentVolumeClaim": {"claimName": "chromadb-pvc"}},

@@ -141,7 +141,7 @@ def with_chroma_service():
 
 
 def of_image(image):
-    spec = pod_spec(container(image=image))
+    spec = pod_spec(container(image=image, env=[{"name": "PERSIST_DIRECTORY", "value": "/data"}]))
     return snapshot(healthy(spec=spec), pod(spec))
 
 

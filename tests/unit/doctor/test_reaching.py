@@ -38,7 +38,8 @@ def scaled_to_zero():
 def behind_a_proxy(address, port):
     """As the component `auth` has it: the proxy on 8000, Chroma on another port of the loopback interface."""
     env = [{"name": "CHROMA_LISTEN_ADDRESS", "value": address}, {"name": "CHROMA_PORT", "value": str(port)}]
-    spec = pod_spec(container(env=env, ports=[]), PROXY)
+    probe = {"httpGet": {"path": "/api/v2/heartbeat", "port": 8000}}  # a name would be looked for in its own container
+    spec = pod_spec(container(env=env, ports=[], readinessProbe=probe, startupProbe=probe), PROXY)
     ready = pod(spec)
     return snapshot(healthy(spec=spec), ready)
 

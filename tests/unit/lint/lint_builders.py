@@ -2,6 +2,9 @@
 
 import copy
 
+from chroma_qualify.findings import Severity
+from chroma_qualify.lint import lint_objects
+
 NAMESPACE = "vectors"
 
 
@@ -24,12 +27,26 @@ CONTAINER = {
     "name": "db",
     "image": "mirror.example:5000/ai/chromadb:1.5.9@sha256:0000",
     "ports": [{"name": "api", "containerPort": 9000}],
+    "env": [{"name": "CHROMA_PORT", "value": "9000"}],
     "readinessProbe": {"httpGet": {"path": "/api/v2/heartbeat", "port": "api"}},
-    "resources": {"requests": {"cpu": "1", "memory": "2Gi"}},
-    "securityContext": {"readOnlyRootFilesystem": True},
+    "livenessProbe": {"httpGet": {"path": "/api/v2/heartbeat", "port": "api"}, "timeoutSeconds": 15},
+    "resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "2Gi"}},
+    "securityContext": {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    },
     "volumeMounts": [{"name": "store", "mountPath": "/data"}, {"name": "scratch", "mountPath": "/tmp"}],
 }
 POD_SPEC = {
+    "automountServiceAccountToken": False,
+    "enableServiceLinks": False,
+    "securityContext": {
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "fsGroup": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    },
     "containers": [CONTAINER],
     "volumes": [
         {"name": "store", "persistentVolumeClaim": {"claimName": "store"}},
@@ -96,3 +113,40 @@ def monitor(kind="ServiceMonitor", labels=None, namespace=NAMESPACE, scope=None,
             endpoints: [endpoint],
         },
     }
+
+
+CLIENTS = {"from": [{"podSelector": {"matchLabels": {"role": "client"}}}]}
+
+
+def policy(*ingress, name="doors", labels=None, **spec):
+    """A NetworkPolicy on Chroma's pods; by default it lets in their clients."""
+    return {
+        "kind": "NetworkPolicy",
+        "metadata": meta(name),
+        "spec": {
+            "podSelector": {"matchLabels": labels or {"tier": "db"}},
+            "policyTypes": ["Ingress"],
+            "ingress": list(ingress) or [CLIENTS],
+            **spec,
+        },
+    }
+
+
+# --- what a rule says
+
+
+def findings(rule, objects, **settings):
+    """The findings of one rule; what others say of the test's objects is for their own tests."""
+    return [finding for finding in lint_objects(objects, **settings) if finding.rule == rule]
+
+
+def assert_one(rule, objects, about, *words, severity=Severity.FAIL, path=None, **settings):
+    """One finding of the rule, about this object, with these words."""
+    found = findings(rule, objects, **settings)
+    assert [(finding.severity, finding.object) for finding in found] == [(severity, about)]
+    for word in words:
+        assert word in found[0].message + " " + found[0].evidence
+    assert found[0].remedy
+    assert found[0].evidence
+    if path is not None:
+        assert found[0].path == path

@@ -1,7 +1,7 @@
-"""Rule `pdb-blocks-drain`: which budgets never let a single server go."""
+"""Rules on PodDisruptionBudgets: which never let a single server go, and where one is missed."""
 
 import pytest
-from lint_builders import hpa, meta, workload
+from lint_builders import assert_one, claim, findings, hpa, meta, service, workload
 
 from chroma_qualify.findings import Severity
 from chroma_qualify.lint.rules.disruption import pdb_blocks_drain
@@ -52,3 +52,34 @@ def test_the_fewest_replicas_count():
     assert len(list(pdb_blocks_drain([workload(spec={"replicas": 2}), hpa(minReplicas=1), keeps_one]))) == 1
     assert list(pdb_blocks_drain([workload(), hpa(minReplicas=2), keeps_one])) == []
     assert list(pdb_blocks_drain([workload(spec={"replicas": 0}), keeps_one])) == []
+
+
+OF_ITS_OWN = {"volumes": [{"name": "store", "emptyDir": {}}, {"name": "scratch", "emptyDir": {}}]}
+CLAIMS = {"volumeClaimTemplates": [{"metadata": {"name": "store"}}]}
+
+
+def several(replicas=2, **spec):
+    return workload(spec={"replicas": replicas, **spec}, pod=OF_ITS_OWN)
+
+
+def test_several_servers_without_a_budget_are_noted():
+    about = "Deployment/vector-db"
+    assert_one("pdb-missing", [several()], about, "all 2 servers", severity=Severity.NOTE, path="spec.replicas")
+    other = budget(labels={"tier": "web"}, maxUnavailable=1)
+    assert_one("pdb-missing", [several(), other], about, severity=Severity.NOTE)
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        pytest.param([workload()], id="one server: a budget changes nothing"),
+        pytest.param([several(), budget(maxUnavailable=1)], id="there is one"),
+        pytest.param([several(), hpa(3, minReplicas=1)], id="there may be one server only"),
+        pytest.param([workload(spec={"replicas": 2}), claim()], id="there must not be two"),
+        pytest.param(
+            [workload("StatefulSet", spec={"replicas": 2, **CLAIMS}, pod={"volumes": []}), service()], id="nor apart"
+        ),
+    ],
+)
+def test_no_budget_is_missed(objects):
+    assert findings("pdb-missing", objects) == []

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chroma_qualify.findings import Severity
 from chroma_qualify.lint import lint_objects
 
 REPOSITORY = Path(__file__).parents[3]
@@ -35,20 +34,6 @@ def test_single_writer_is_clean():
 def test_the_seeds_autoscaler_is_all_there_is_to_say_of_the_others(topology):
     found = lint_objects(render(MANIFESTS / topology))
     assert [(f.rule, f.object) for f in found] == [("two-servers-one-volume", "HorizontalPodAutoscaler/chromadb-hpa")]
-
-
-def test_the_seed_is_refused_by_name():
-    found = lint_objects(render(REPOSITORY / "tests/gauntlet/seed"))
-    assert {f.severity for f in found} == {Severity.FAIL}
-    assert {(f.rule, f.object) for f in found} == {
-        ("probe-v1-api", "Deployment/chromadb"),
-        ("scrape-not-metrics", "ServiceMonitor/chromadb"),
-        ("scrape-not-metrics", "Deployment/chromadb"),
-        ("two-servers-one-volume", "Deployment/chromadb"),
-        ("two-servers-one-volume", "HorizontalPodAutoscaler/chromadb-hpa"),
-        ("no-writable-tmp", "Deployment/chromadb"),
-        ("ignored-setting", "ConfigMap/chromadb-config"),
-    }
 
 
 def test_plain_apply_meets_no_kustomization():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chroma_qualify.load.measured import Histogram, Span, parse
+from chroma_qualify.load.measured import Histogram, Span, merged, parse
 
 MICROS = st.lists(st.integers(0, 10_000_000), min_size=1, max_size=200)
 
@@ -87,3 +87,32 @@ def test_dropped_requests_were_offered_but_failed():
 def test_latency_is_doubted_when_the_loader_was_late(lag, latency, believed):
     span = Span(1, 10, 10, 10, {}, Histogram({latency: 10}), Histogram({lag: 10}))
     assert (span.latency_doubt() == "") is believed
+
+
+def report(wall, *lines, rate=10.0, capacity=None):
+    start = {"kind": "start", "wall": wall, "rate": rate, "seconds": 3, "capacity": capacity}
+    return parse("\n".join([json.dumps(start), *lines, END]))
+
+
+def test_several_loaders_are_added_up_second_by_second():
+    one = report(1000.0, line(0), line(1, ok=7, errors={"timeout": 3}), line(2), capacity=50.0)
+    other = report(1000.25, line(0), line(1, ok=9, errors={"timeout": 1}), capacity=40.0)
+    both = merged([one, other])
+    assert (both.rate, both.capacity, both.began, both.ended) == (20.0, 90.0, 1000.0, True)
+    assert [second.wall for second in both.seconds] == [1000.0, 1001.0]  # the third is not the other's
+    assert both.seconds[0].lasts == 1.25
+    span = both.span()
+    assert (span.due, span.ok, span.errors) == (40, 36, {"timeout": 4})
+    assert span.latency == histogram([4000] * 40)
+    assert both.span(end=1002.1).seconds == 1, "the other's last second is not over by then"
+    assert both.span(start=1000.1).seconds == 1
+
+
+def test_one_loader_is_itself():
+    load = report(1000.0, line(0))
+    assert merged([load]) is load
+
+
+def test_one_that_was_cut_short_makes_all_of_it_short():
+    cut = parse("\n".join([START, line(0)]))
+    assert not merged([report(1000.0, line(0)), cut]).ended

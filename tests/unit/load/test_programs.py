@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from chroma_qualify.load.generator import COMMAND, Plan
-from chroma_qualify.load.measured import parse
+from chroma_qualify.load.generator import COMMAND, Plan, master_command, worker_command
+from chroma_qualify.load.measured import merged, parse
 
+VALUES = {"collection": "c", "rate": 40, "seconds": 4, "seed": 1, "in_flight": 200}
 IMAGE = Path(__file__).parents[3] / "images" / "loader"
 
 
@@ -137,10 +138,12 @@ def stalling():
 
 
 def load(port, **plan):
-    values = {"collection": "c", "rate": 40, "seconds": 4, "seed": 1, "in_flight": 200, **plan}
-    environment = Plan(**values).environment("127.0.0.1", port)
-    words = [str(IMAGE / "locustfile.py") if word == "/app/locustfile.py" else word for word in COMMAND[1:]]
-    return running(*words, LOAD=environment)
+    return program(COMMAND, Plan(**VALUES | plan), port)
+
+
+def program(command, plan, port):
+    words = [str(IMAGE / "locustfile.py") if word == "/app/locustfile.py" else word for word in command[1:]]
+    return running(*words, LOAD=plan.environment("127.0.0.1", port))
 
 
 def test_latency_counts_from_the_due_time(stalling):
@@ -187,3 +190,27 @@ def test_ends_well_when_asked_to(stalling):
     report = parse("".join(first) + said)
     assert report.ended
     assert 2 <= len(report.seconds) < 40  # not the 60 s that it was to last
+
+
+def test_several_loaders_begin_together_and_send_the_plan_once(stalling):
+    """Locust's master and two workers: one rate between them, and nobody begins again when another has ended."""
+    server, handler = stalling
+    plan, port = Plan(**VALUES), free_port()
+    place = ("--master-bind-host", "127.0.0.1", "--master-bind-port", str(port))
+    first, second = plan.shares(2)
+    with (
+        program((*master_command(2), *place), plan, server.server_port) as master,
+        program(worker_command("127.0.0.1", port), first, server.server_port) as one,
+        program(worker_command("127.0.0.1", port), second, server.server_port) as other,
+    ):
+        loads = [parse(each.communicate(timeout=300)[0]) for each in (one, other)]
+        assert master.wait(60) == 0
+    assert [load.rate for load in loads] == [20, 20]
+    whole = merged(loads)
+    assert whole.ended
+    assert whole.rate == 40
+    span = whole.span()
+    assert (span.seconds, span.due, span.sent) == (4, 160, 160)
+    assert handler.connections == 160
+    # Each began before the other was half through.
+    assert abs(loads[0].began - loads[1].began) < 2

@@ -17,7 +17,9 @@ RULES = [
     for rule in group["rules"]
 ]
 CHAPTERS = dict(
-    re.findall(r"^### (\w+)\n(.*?)(?=^##|\Z)", (ROOT / "docs/how-to/monitoring.md").read_text(), re.MULTILINE | re.DOTALL)
+    re.findall(
+        r"^### (\w+)\n(.*?)(?=^##|\Z)", (ROOT / "docs/how-to/monitoring.md").read_text(), re.MULTILINE | re.DOTALL
+    )
 )
 
 

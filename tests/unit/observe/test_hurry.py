@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chroma_qualify.deployment.render import load_objects
+from chroma_qualify.deployment.manifests import load_objects
 from chroma_qualify.observe.hurry import hurried
 
 ROOT = Path(__file__).parents[3]

@@ -9,6 +9,7 @@ from chroma_qualify.deployment.objects import KubeObject
 from chroma_qualify.doctor.diagnosis import Diagnosis, Issue
 from chroma_qualify.doctor.look import Patient, Server
 from chroma_qualify.lint.objects import at, mapping, mappings, name_of, reference
+from chroma_qualify.lint.rules.listening import answered
 from chroma_qualify.lint.rules.services import leads_to
 
 # A pod's readiness is told first, and Services hear of it from controllers that may be busy.
@@ -27,38 +28,8 @@ def reaching(patient: Patient) -> Iterator[Diagnosis]:
                 f"kubectl scale {server.workload.kind.lower()}/{server.workload.name} --replicas=1",
                 server.workload.reference,
             )
-        yield from listens_elsewhere(patient, server)
         yield from _without_endpoints(patient, server)
         yield from _closed(patient, server)
-
-
-def listens_elsewhere(patient: Patient, server: Server) -> Iterator[Diagnosis]:
-    """Services that lead to the pods, but to no port that Chroma, or a proxy before it, answers on from outside."""
-    listening = server.listening
-    for service in _services(patient, server):
-        targets = [_number(server, target) for target in _targets(service)]
-        if listening is None or any(_answered(server, target) for target in targets):
-            continue
-        where = ", ".join(str(target) for target in targets if target) or "no port"
-        if listening.port in targets:
-            yield Diagnosis(
-                Issue.REACHING,
-                "loopback-only",
-                f"Chroma listens on {listening.address} only, inside its pod, so every connection to Service "
-                f"{name_of(service)} is refused",
-                f"listen_address: {listening.address}; the Service sends to port {where}, where no other container is",
-                "set listen_address (or CHROMA_LISTEN_ADDRESS) to 0.0.0.0, or put a proxy into the pod on that port",
-                server.workload.reference,
-            )
-        else:
-            yield Diagnosis(
-                Issue.REACHING,
-                "wrong-target-port",
-                f"Service {name_of(service)} sends to port {where} of the pods, and Chroma listens on {listening.port}",
-                f"targetPort: {', '.join(str(t) for t in _targets(service))}; {listening.source}: {listening.port}",
-                f"make targetPort of Service {name_of(service)} the port that Chroma listens on",
-                reference(service),
-            )
 
 
 def _services(patient: Patient, server: Server) -> list[KubeObject]:
@@ -76,26 +47,6 @@ def _number(server: Server, target: object) -> object:
             if port.get("name") == target:
                 return port.get("containerPort")
     return None if isinstance(target, str) else target
-
-
-def _answered(server: Server, target: object) -> bool:
-    """Whether connections to a port of the pods are answered, as far as that can be told."""
-    listening = server.listening
-    if target is None or listening is None:
-        return target is not None
-    if target == listening.port and not listening.loopback:
-        return True
-    owner = next(
-        (
-            container
-            for container in server.workload.containers
-            if any(port.get("containerPort") == target for port in mappings(container.get("ports")))
-        ),
-        None,
-    )
-    if owner is None:  # nobody says so, but one of several containers may
-        return len(server.workload.containers) > 1
-    return owner is not server.container
 
 
 def _without_endpoints(patient: Patient, server: Server) -> Iterator[Diagnosis]:
@@ -140,7 +91,11 @@ def _closed(patient: Patient, server: Server) -> Iterator[Diagnosis]:
         return
     for service in _services(patient, server):
         numbers = [_number(server, target) for target in _targets(service)]
-        targets = [number for number in numbers if isinstance(number, int) and _answered(server, number)]
+        targets = [
+            number
+            for number in numbers
+            if isinstance(number, int) and answered(server.workload, server.container, server.listening, number)
+        ]
         rules = [rule for policy in policies for rule in mappings(at(policy, "spec", "ingress"))]
         if not targets or any(_opens(server, rule, target) for rule in rules for target in targets):
             continue

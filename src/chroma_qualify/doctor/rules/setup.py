@@ -14,9 +14,12 @@ from chroma_qualify.lint.objects import at, is_before_1_0, mapping, mappings, na
 
 # What a rule of the linter shows as; all others are SETUP.
 _ISSUES = {
+    "loopback-only": Issue.REACHING,
     "unreachable": Issue.REACHING,
+    "wrong-target-port": Issue.REACHING,
     "probe-v1-api": Issue.REACHING,
     "no-writable-tmp": Issue.STARTING,
+    "service-links": Issue.STARTING,
 }
 
 
@@ -28,7 +31,6 @@ def setup(patient: Patient) -> Iterator[Diagnosis]:
             words = (finding.message.removesuffix("."), finding.evidence, finding.remedy)
             yield Diagnosis(issue, finding.rule, *words, object=finding.object)
     yield from _several_running(patient)
-    yield from _service_links(patient)
     yield from _old(patient)
 
 
@@ -49,24 +51,6 @@ def _several_running(patient: Patient) -> Iterator[Diagnosis]:
                 f"pods {', '.join(sorted(pods))}",
                 "stop writing, scale to one, restart it, and compare the index with the store (get with embeddings)",
                 f"PersistentVolumeClaim/{claim}",
-            )
-
-
-def _service_links(patient: Patient) -> Iterator[Diagnosis]:
-    """A Service named `chroma`: the next pod gets CHROMA_PORT=tcp://… from it, and crashes."""
-    if not any(name_of(service) == "chroma" for service in patient.of_kind("Service")):
-        return
-    for server in patient.servers:
-        own = {str(item.get("name")) for item in mappings(server.container.get("env"))}
-        if server.workload.pod.get("enableServiceLinks") is not False and "CHROMA_PORT" not in own:
-            yield Diagnosis(
-                Issue.STARTING,
-                "service-links",
-                "Kubernetes sets CHROMA_PORT=tcp://… in new pods because of the Service named `chroma`; Chroma takes "
-                "it for its port and stops",
-                f"Service chroma; {server.workload.reference} does not set enableServiceLinks: false",
-                "set enableServiceLinks: false in the pod template, or give that Service another name",
-                server.workload.reference,
             )
 
 

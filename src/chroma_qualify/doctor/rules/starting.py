@@ -12,8 +12,8 @@ from chroma_qualify.deployment.migrations import guard_refusals
 from chroma_qualify.deployment.objects import KubeObject
 from chroma_qualify.doctor.diagnosis import Diagnosis, Issue
 from chroma_qualify.doctor.look import Patient, Server, claims_of
-from chroma_qualify.doctor.rules.reaching import listens_elsewhere
 from chroma_qualify.lint.objects import at, find, mapping, mappings, name_of, reference
+from chroma_qualify.lint.rules.listening import of_workload
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -118,7 +118,7 @@ def still_starting(patient: Patient, pod: KubeObject) -> bool:
 def _of_pod(patient: Patient, server: Server, pod: KubeObject) -> Iterator[Diagnosis]:
     known = list(_known(patient, server, pod))
     yield from (item for item in known if item.issue is not Issue.STORAGE and item.issue is not Issue.MEMORY)
-    if known or list(listens_elsewhere(patient, server)) or still_starting(patient, pod):
+    if known or any(of_workload(patient.written, server.workload)) or still_starting(patient, pod):
         return
     state = pod_state(patient, server, pod)
     uid = str(at(pod, "metadata", "uid"))

@@ -18,7 +18,10 @@ from chroma_qualify.lint.objects import (
     of_kind,
     reference,
     whole,
+    workloads,
 )
+
+_SCALED = ("Deployment", "ReplicaSet", "StatefulSet")
 
 
 def hpa_without_request(objects: Sequence[KubeObject]) -> Iterator[Finding]:
@@ -44,7 +47,56 @@ def hpa_without_request(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                         evidence=f"no resources.requests.{resource} in container {', '.join(missing)}",
                         remedy=f"Set resources.requests.{resource} on every container of the pod.",
                         object=reference(scaler.source),
+                        path="spec.metrics",
                     )
+
+
+def hpa_target_missing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
+    """Rule `hpa-target-missing`: an autoscaler of what is not there."""
+    for scaler in of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject"):
+        target = mapping(at(scaler, "spec", "scaleTargetRef"))
+        kind, name = str(target.get("kind") or "Deployment"), target.get("name")
+        there = [w for w in workloads(objects) if w.kind == kind and w.name == name]
+        if kind not in _SCALED or any(w.namespace == namespace_of(scaler) for w in there):
+            continue
+        if not there and not any(word in str(name) for word in _words_of_chroma(objects)):
+            continue  # it may be for what is deployed elsewhere
+        yield Finding(
+            "hpa-target-missing",
+            Severity.FAIL,
+            f"{reference(scaler)} is to scale {kind}/{name}, which is not there: it does nothing."
+            if not there
+            else f"{reference(scaler)} is in another namespace than {kind}/{name}, so it does nothing.",
+            f"spec.scaleTargetRef: {kind}/{name}; there are "
+            f"{', '.join(w.reference for w in workloads(objects)) or 'none'}",
+            "Correct spec.scaleTargetRef, or remove the autoscaler: Chroma does not scale out.",
+            reference(scaler),
+            path="spec.scaleTargetRef",
+        )
+
+
+def hpa_bounds(objects: Sequence[KubeObject]) -> Iterator[Finding]:
+    """Rule `hpa-bounds`: the least is more than the most; the API server refuses it."""
+    for scaler in of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject"):
+        least, most = ("minReplicas", "maxReplicas")
+        if scaler.get("kind") == "ScaledObject":
+            least, most = ("minReplicaCount", "maxReplicaCount")
+        low, high = whole(at(scaler, "spec", least), 0), at(scaler, "spec", most)
+        if isinstance(high, int) and not isinstance(high, bool) and (low > high or high < 1):
+            yield Finding(
+                "hpa-bounds",
+                Severity.FAIL,
+                f"{reference(scaler)} asks for at least {low} and at most {high} replicas: Kubernetes refuses it.",
+                f"spec.{least}: {low}; spec.{most}: {high}",
+                f"Make {most} at least 1, and at least {least}.",
+                reference(scaler),
+                path=f"spec.{least}",
+            )
+
+
+def _words_of_chroma(objects: Sequence[KubeObject]) -> set[str]:
+    """What an autoscaler's target is called that is meant for Chroma."""
+    return {"chroma"} | {workload.name for workload in chroma_workloads(objects) if workload.name}
 
 
 def _utilization_targets(scaler: KubeObject) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,8 @@ from chroma_qualify.lint.objects import (
     selects,
     whole,
 )
+from chroma_qualify.lint.rules.data import replicas_apart
+from chroma_qualify.lint.rules.volumes import two_servers_one_volume
 
 
 def pdb_blocks_drain(objects: Sequence[KubeObject]) -> Iterator[Finding]:
@@ -45,7 +47,37 @@ def pdb_blocks_drain(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                 remedy="Set maxUnavailable to 1 in place of minAvailable: Chroma is away while its pod moves, with or "
                 "without a budget.",
                 object=reference(budget),
+                path="spec.minAvailable" if why.startswith("min") else "spec.maxUnavailable",
             )
+
+
+def pdb_missing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
+    """Rule `pdb-missing`: several servers, and a drain may take all of them at once.
+
+    A single server is away while its pod moves, with or without a budget, so there none is missed. Servers that share a
+    volume, or that answer apart behind one Service, have other rules: there must not be several.
+    """
+    for workload in chroma_workloads(objects):
+        replicas = _least_replicas(objects, workload)
+        budgets = of_kind(objects, "PodDisruptionBudget")
+        covered = any(
+            namespace_of(budget) == workload.namespace and selects(at(budget, "spec", "selector"), workload.labels)
+            for budget in budgets
+        )
+        if workload.kind not in ("Deployment", "StatefulSet") or replicas < 2 or covered:
+            continue
+        if list(two_servers_one_volume(objects)) or list(replicas_apart(objects)):
+            continue
+        yield Finding(
+            "pdb-missing",
+            Severity.NOTE,
+            f"A drain may evict all {replicas} servers of {workload.reference} at once, for no PodDisruptionBudget "
+            "selects them.",
+            f"{replicas} replicas; {len(budgets)} PodDisruptionBudgets, none for labels {dict(workload.labels)}",
+            "Add a PodDisruptionBudget with maxUnavailable: 1.",
+            workload.reference,
+            path="spec.replicas",
+        )
 
 
 def _least_replicas(objects: Sequence[KubeObject], workload: Workload) -> int:

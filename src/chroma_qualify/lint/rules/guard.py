@@ -33,6 +33,7 @@ def guard_of_another_image(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                     evidence=f"init container {container.get('name')}: {image}",
                     remedy="Change the image with kustomize's `images:`, which changes both, or name both containers.",
                     object=workload.reference,
+                    path=f"{workload.path_of(container)}.image",
                 )
 
 

@@ -36,6 +36,7 @@ def probe_v1_api(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                         evidence=f"{probe}.{evidence}",
                         remedy="Ask /api/v2/heartbeat.",
                         object=workload.reference,
+                        path=f"{workload.path_of(container)}.{probe}",
                     )
 
 

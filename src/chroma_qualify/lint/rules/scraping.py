@@ -33,15 +33,18 @@ def scrape_not_metrics(objects: Sequence[KubeObject]) -> Iterator[Finding]:
         for monitor in of_kind(objects, "ServiceMonitor"):
             for service in services:
                 if _watches(monitor, mapping(at(service, "metadata", "labels")), workload.namespace):
-                    for endpoint in mappings(at(monitor, "spec", "endpoints")):
+                    for number, endpoint in enumerate(mappings(at(monitor, "spec", "endpoints"))):
                         if _is_chroma_port(workload, _behind(service, endpoint)):
-                            yield _finding(reference(monitor), endpoint, f"Service/{name_of(service)}")
+                            yield _finding(
+                                reference(monitor), endpoint, f"Service/{name_of(service)}", f"spec.endpoints[{number}]"
+                            )
         for monitor in of_kind(objects, "PodMonitor"):
             if _watches(monitor, workload.labels, workload.namespace):
-                for endpoint in mappings(at(monitor, "spec", "podMetricsEndpoints")):
+                for number, endpoint in enumerate(mappings(at(monitor, "spec", "podMetricsEndpoints"))):
                     port = endpoint.get("port") or endpoint.get("portNumber") or endpoint.get("targetPort")
                     if _is_chroma_port(workload, port):
-                        yield _finding(reference(monitor), endpoint, f"the pods of {workload.reference}")
+                        by = f"the pods of {workload.reference}"
+                        yield _finding(reference(monitor), endpoint, by, f"spec.podMetricsEndpoints[{number}]")
         yield from _annotated(workload, services)
 
 
@@ -54,7 +57,9 @@ def _annotated(workload: Workload, services: Sequence[KubeObject]) -> Iterator[F
         ports = [_number(given)] if given else _declared(workload)
         if any(_is_chroma_port(workload, port) for port in ports):
             where = f"annotations of the pods of {workload.reference}"
-            yield _finding(workload.reference, {"port": given, "path": workload.annotations.get(path)}, where)
+            place = "metadata" if workload.kind == "Pod" else "spec.template.metadata"
+            said = {"port": given, "path": workload.annotations.get(path)}
+            yield _finding(workload.reference, said, where, f"{place}.annotations")
     for service in services:
         annotations = mapping(at(service, "metadata", "annotations"))
         if _asks(annotations):
@@ -63,7 +68,8 @@ def _annotated(workload: Workload, services: Sequence[KubeObject]) -> Iterator[F
             ports = [_number(given)] if given else [_target(port) for port in mappings(at(service, "spec", "ports"))]
             if any(_is_chroma_port(workload, port) for port in ports):
                 where = f"annotations of {reference(service)}"
-                yield _finding(reference(service), {"port": given, "path": annotations.get(path)}, where)
+                said = {"port": given, "path": annotations.get(path)}
+                yield _finding(reference(service), said, where, "metadata.annotations")
 
 
 def _asks(annotations: Mapping[str, Any]) -> bool:
@@ -118,7 +124,7 @@ def _is_chroma_port(workload: Workload, port: object) -> bool:
     return owner is not None and workload.runs_chroma(owner)
 
 
-def _finding(obj: str, endpoint: Mapping[str, Any], where: str) -> Finding:
+def _finding(obj: str, endpoint: Mapping[str, Any], where: str, place: str) -> Finding:
     path = str(endpoint.get("path") or "/metrics")
     if path.startswith("/api/v1"):
         answer = "answers 410 since Chroma 1.0"
@@ -133,4 +139,5 @@ def _finding(obj: str, endpoint: Mapping[str, Any], where: str) -> Finding:
         evidence=f"path {path}, port {endpoint.get('port') or 'not given'}, by {where}",
         remedy="Scrape an OpenTelemetry Collector that Chroma exports to, or a blackbox exporter on its heartbeat.",
         object=obj,
+        path=place,
     )

@@ -39,6 +39,7 @@ def unreachable(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                 evidence=evidence,
                 remedy=remedy,
                 object=reference(service),
+                path="spec",
             )
 
 

@@ -32,6 +32,7 @@ def no_writable_tmp(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                     + (", ".join(_writable_mounts(workload, container)) or "none"),
                     remedy="Mount an emptyDir on /tmp.",
                     object=workload.reference,
+                    path=f"{workload.path_of(container)}.volumeMounts",
                 )
 
 

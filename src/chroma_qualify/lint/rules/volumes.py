@@ -46,6 +46,7 @@ def two_servers_one_volume(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                 f"{len(sharing)} workloads run Chroma on {volume}; {_LOSS}.",
                 f"{volume} is mounted by {names}",
                 "Give each server a volume of its own.",
+                "spec.template.spec.volumes",
             )
 
 
@@ -57,6 +58,7 @@ def _of_one_workload(objects: Sequence[KubeObject], workload: Workload, volume: 
             f"{replicas} replicas of Chroma share {volume}; {_LOSS}.",
             f"spec.replicas: {replicas}; {volume} in the pod template",
             "Set replicas to 1 and give the one server more CPU and memory.",
+            "spec.replicas",
         )
     if workload.kind == "DaemonSet" and not volume.startswith("hostPath"):
         yield _finding(
@@ -64,6 +66,7 @@ def _of_one_workload(objects: Sequence[KubeObject], workload: Workload, volume: 
             f"A DaemonSet runs one Chroma per node, all on {volume}; {_LOSS}.",
             f"kind: DaemonSet; {volume} in the pod template",
             "Use a Deployment with one replica and strategy Recreate, or a StatefulSet.",
+            "kind",
         )
     strategy = at(workload.source, "spec", "strategy", "type")
     if workload.kind == "Deployment" and strategy != "Recreate":
@@ -72,6 +75,7 @@ def _of_one_workload(objects: Sequence[KubeObject], workload: Workload, volume: 
             f"A rolling update starts the new Chroma server before the old one is gone, both on {volume}; {_LOSS}.",
             f"spec.strategy.type: {strategy or 'not set, so RollingUpdate'}; {volume} in the pod template",
             "Set spec.strategy.type to Recreate.",
+            "spec.strategy.type",
         )
     for scaler in autoscalers(objects, workload):
         if scaler.maximum > 1:
@@ -80,6 +84,7 @@ def _of_one_workload(objects: Sequence[KubeObject], workload: Workload, volume: 
                 f"{reference(scaler.source)} may start up to {scaler.maximum} Chroma servers on {volume}; {_LOSS}.",
                 f"at most {scaler.maximum} replicas of {workload.reference}; {volume} in its pod template",
                 "Remove the autoscaler and give the one server more CPU and memory.",
+                "spec.maxReplicas" if scaler.source.get("kind") != "ScaledObject" else "spec.maxReplicaCount",
             )
 
 
@@ -112,7 +117,7 @@ def _one_pod_only(objects: Sequence[KubeObject], claim: str, namespace: str) -> 
     return strings(at(known, "spec", "accessModes")) == ["ReadWriteOncePod"]
 
 
-def _finding(obj: str, message: str, evidence: str, remedy: str) -> Finding:
+def _finding(obj: str, message: str, evidence: str, remedy: str, path: str) -> Finding:
     return Finding(
         rule="two-servers-one-volume",
         severity=Severity.FAIL,
@@ -120,4 +125,5 @@ def _finding(obj: str, message: str, evidence: str, remedy: str) -> Finding:
         evidence=evidence,
         remedy=remedy,
         object=obj,
+        path=path,
     )
