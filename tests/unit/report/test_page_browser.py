@@ -13,14 +13,19 @@ from conftest import PATIENCE
 from playwright.sync_api import Browser, Page
 
 from chroma_qualify.report.page import write_page
+from chroma_qualify.report.page_diff import write_diff_page
 
 RUNS = {"rich": page_runs.rich, "hostile": page_runs.hostile, "cut": page_runs.cut, "empty": lambda place: place}
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="module", params=RUNS)
+@pytest.fixture(scope="module", params=[*RUNS, "diff"])
 def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of each kind of run."""
+    """The page of each kind of run, and of two compared."""
+    if request.param == "diff":
+        place = tmp_path_factory.mktemp("runs")
+        before = page_runs.rich(place / "a", findings=page_runs.FINDINGS[:1])
+        return write_diff_page(before, page_runs.hostile(place / "b"), place / "diff.html")
     return write_page(RUNS[request.param](tmp_path_factory.mktemp("run")))
 
 
@@ -37,7 +42,7 @@ def show(browser: Browser) -> Iterator[Open]:
     contexts = []
 
     def open_page(report: Path, *, width: int = 1280, **options: object) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce", **options)
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
@@ -59,6 +64,15 @@ def window(page: Page) -> tuple[float, float]:
     """The part of the run that the charts show, seconds."""
     begin, end = page.evaluate("document.documentElement.dataset.range").split()
     return float(begin), float(end)
+
+
+def area(page: Page, chart: str) -> dict[str, float]:
+    """Where the drawn part of a chart is, once it is in the middle of the screen."""
+    over = page.locator(f'[data-chart="{chart}"] .u-over')
+    over.evaluate("element => element.scrollIntoView({block: 'center'})")
+    box = over.bounding_box()
+    assert box is not None
+    return box
 
 
 def painted(page: Page, chart: str) -> int:
@@ -102,7 +116,7 @@ def test_the_verdict_is_on_the_first_screen(rich, show):
     for selector in ("h1", ".meaning", ".why li"):
         box = page.locator(selector).first.bounding_box()
         assert box["y"] + box["height"] < 900
-    assert page.locator("h1").inner_text() == "verdict: \nfail" or "fail" in page.locator("h1").inner_text()
+    assert "fail" in page.locator("h1").inner_text()
 
 
 def test_charts_are_drawn_and_zoomed_together(rich, show):
@@ -110,7 +124,7 @@ def test_charts_are_drawn_and_zoomed_together(rich, show):
     for chart in ("latency", "throughput", "errors", "replicas", "cpu", "memory"):
         assert painted(page, chart) > 1000, f"{chart} is empty"
     assert window(page) == (0, 300)
-    over = page.locator('[data-chart="latency"] .u-over').bounding_box()
+    over = area(page, "latency")
     middle = over["y"] + over["height"] / 2
     page.mouse.move(over["x"] + over["width"] / 3, middle)
     page.mouse.down()
@@ -126,7 +140,7 @@ def test_charts_are_drawn_and_zoomed_together(rich, show):
 
 def test_the_cursor_is_in_all_charts(rich, show):
     page = show(rich)
-    over = page.locator('[data-chart="latency"] .u-over').bounding_box()
+    over = area(page, "latency")
     page.mouse.move(over["x"] + over["width"] * 0.4, over["y"] + 20)
     memory = page.locator('.chart:has([data-chart="memory"]) [data-legend]').inner_text()
     assert "MiB" in memory
@@ -151,7 +165,8 @@ def test_keys_and_buttons_zoom(rich, show):
     page.get_by_role("button", name="whole run").click()
     page.get_by_label("go to").select_option(label="pod-delete")
     begin, end = window(page)
-    assert begin < 100 < 130 < end < 200
+    assert begin < 100
+    assert 130 < end < 200
     before = painted(page, "latency")
     page.get_by_label("logarithmic latency").check()
     assert painted(page, "latency") != before
@@ -193,9 +208,7 @@ def test_it_can_be_printed(report, show, tmp_path):
     assert paper[:5] == b"%PDF-"
     pages = len(re.findall(rb"/Type\s*/Page\b", paper))
     assert 1 <= pages <= 60, pages
-    sizes = {
-        tuple(round(float(each)) for each in box.split()) for box in re.findall(rb"/MediaBox\s*\[([^\]]*)\]", paper)
-    }
-    assert sizes == {(0, 0, 595, 842)} or sizes == {(0, 0, 596, 842)}, "A4 upright"
+    boxes = [tuple(map(float, box.split())) for box in re.findall(rb"/MediaBox\s*\[([^\]]*)\]", paper)]
+    assert all(abs(width - 595) < 2 and abs(height - 842) < 2 for _, _, width, height in boxes), "A4 upright"
     assert page.evaluate("document.documentElement.dataset.theme ?? 'auto'") == "auto", "as it was before"
     assert page.evaluate("document.querySelectorAll('details[open]').length") == 0
