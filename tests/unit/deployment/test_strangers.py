@@ -217,10 +217,11 @@ def test_in_somebodys_cluster_nothing_outside_the_namespace_is_touched_and_nothi
     assert pod_of(here)["priorityClassName"] == "business-critical"
     plain = fit(load("plain"), SOMEBODYS)
     assert plain.deployment == load("plain").deployment
-    assert messages(plain, STOOD_IN) == [
+    (told,) = messages(plain, STOOD_IN)
+    assert told == (
         "Service/memory is run with one that the cluster chooses in place of the address 10.96.77.7; "
         "one that the cluster chooses in place of the node port 30881"
-    ]
+    )
 
 
 def test_a_chart_is_not_manifests(tmp_path):
