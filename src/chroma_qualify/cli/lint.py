@@ -102,9 +102,9 @@ def _describe(rule: str | None) -> None:
 
 def _print(result: Lint, form: LintFormat, file: TextIO) -> None:
     if form is LintFormat.TEXT:
-        from chroma_qualify.report.lint.text import print_lint
+        from chroma_qualify.report.lint.text import write_lint
 
-        print_lint(result, file)
+        write_lint(result, file)
     elif form is LintFormat.JSON:
         from chroma_qualify.report.lint.document import as_json
 

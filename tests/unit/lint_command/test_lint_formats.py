@@ -16,7 +16,7 @@ from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.report.lint.annotations import as_annotations
 from chroma_qualify.report.lint.document import as_json
 from chroma_qualify.report.lint.sarif import as_sarif
-from chroma_qualify.report.lint.text import print_in_colour, print_lint
+from chroma_qualify.report.lint.text import print_lint, write_lint
 from chroma_qualify.report.lint.told import Lint, Told
 
 ROOT = Path(__file__).parents[3]
@@ -99,11 +99,9 @@ def test_annotations_are_one_line_each_whatever_is_in_them(monkeypatch):
 def test_text_shows_everything_and_obeys_nothing(terminal):
     file = io.StringIO()
     if terminal:
-        print_in_colour(
-            LINT, Console(file=file, force_terminal=True, color_system="standard", width=80, highlight=False)
-        )
+        print_lint(LINT, Console(file=file, force_terminal=True, color_system="standard", width=80, highlight=False))
     else:
-        print_lint(LINT, file)
+        write_lint(LINT, file)
     said = file.getvalue()
     assert ("\x1b[" in said) == terminal
     assert "\x1b[31mred" not in said
@@ -118,5 +116,5 @@ def test_text_shows_everything_and_obeys_nothing(terminal):
 
 def test_nothing_found_is_said():
     file = io.StringIO()
-    print_lint(NOTHING, file)
+    write_lint(NOTHING, file)
     assert file.getvalue() == "nothing found in 1 object of the standard input, for Kubernetes 1.37\n"

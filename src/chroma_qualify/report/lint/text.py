@@ -24,18 +24,18 @@ class _Line:
     parts: tuple[tuple[str, str], ...]
 
 
-def print_lint(lint: Lint, file: TextIO) -> None:
+def write_lint(lint: Lint, file: TextIO) -> None:
     """Print the findings and the line that counts them, in colours if `file` is a terminal."""
     if file.isatty():
         from rich.console import Console
 
-        print_in_colour(lint, Console(file=file, highlight=False))
+        print_lint(lint, Console(file=file, highlight=False))
         return
     # A log's lines are left whole, so that they can be searched; and rich takes longer to import than all rules to run.
     file.writelines(f"{' ' * line.indent}{''.join(text for text, _ in line.parts)}\n" for line in _lines(lint))
 
 
-def print_in_colour(lint: Lint, console: Console) -> None:
+def print_lint(lint: Lint, console: Console) -> None:
     """Print it to a terminal, or to a console that records: lines are broken where they end, and stay indented."""
     from rich.padding import Padding
     from rich.text import Text
