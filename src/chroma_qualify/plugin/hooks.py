@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
-import importlib.util
 import os
 import signal
 import sys
@@ -45,7 +43,6 @@ _SIGTERM = pytest.StashKey[Any]()
 _NO_COMMANDS = pytest.StashKey[str]()  # see report.github
 _STOPPED = pytest.StashKey[bool]()  # by `_stop`, not by Ctrl-C: pytest ends with the same status for both
 _PROMOTION = "promotion"  # the fixture
-_PAGE = "chroma_qualify.report.page"
 _TELLS = "CHROMA_QUALIFY_VIEW"  # set by `chroma-qualify run`, which shows the verdict itself
 _DEPLOYING = {"deploy", "module_deploy", "candidate", "bench", _PROMOTION}  # fixtures that need manifests
 
@@ -308,10 +305,10 @@ def _write_page(run: Run) -> None:
     """Make report.html; if it cannot be made, that is a note of the verdict and changes no exit code."""
     if run.options.beside_of:
         return  # the first lane's has both
-    if importlib.util.find_spec(_PAGE) is None:
-        return
     try:
-        importlib.import_module(_PAGE).write_page(run.directory)
+        from chroma_qualify.report.page import write_page  # templates and numbers: not before they are needed
+
+        write_page(run.directory)
     except KeyboardInterrupt:
         run.say("report.html is not made: interrupted")
     except Exception as error:  # noqa: BLE001 (whatever it is, the verdict stands)
