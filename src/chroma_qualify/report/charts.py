@@ -15,6 +15,7 @@ from chroma_qualify.report.series import Rates, Series
 from chroma_qualify.report.words import amount, clock
 
 _ROWS = 48  # of a chart's table
+_LONGEST = 80  # characters of a name in a chart
 _FRESH = 10.0  # seconds that a measured value holds
 # Lines must be told apart without colours; more of them cannot be.
 _DASHES: Final[Sequence[tuple[int, ...]]] = ((), (6, 3), (2, 3), (8, 3, 2, 3), (1, 2), (12, 4))
@@ -69,7 +70,10 @@ class Chart:
 
     def spec(self) -> dict[str, Any]:
         """What charts.js needs."""
-        lines = [dataclasses.asdict(line) | {"data": [_short(value) for value in line.data]} for line in self.lines]
+        lines = [
+            dataclasses.asdict(line) | {"label": line.label[:_LONGEST], "data": [_short(value) for value in line.data]}
+            for line in self.lines
+        ]
         return {"key": self.key, "unit": self.unit, "log": self.log, "lines": lines}
 
 
@@ -107,7 +111,7 @@ class Timeline:
             "seconds": round(self.seconds, 3),
             "times": [round(each, 3) for each in self.times],
             "charts": [chart.spec() for chart in self.charts],
-            "bands": [dataclasses.asdict(band) for band in self.bands],
+            "bands": [dataclasses.asdict(band) | {"name": band.name[:_LONGEST]} for band in self.bands],
         }
 
 

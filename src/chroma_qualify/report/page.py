@@ -18,6 +18,7 @@ from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.report.charts import timeline
 from chroma_qualify.report.console import MEANING
 from chroma_qualify.report.facts import Facts, mapping, number, read_facts
+from chroma_qualify.report.pages import pages
 from chroma_qualify.report.series import Count, Series, read_series
 from chroma_qualify.report.template import fill
 from chroma_qualify.report.verdict import Matrix, MatrixCell, Outcome, RunResult
@@ -25,7 +26,6 @@ from chroma_qualify.report.verdict import Matrix, MatrixCell, Outcome, RunResult
 _WORST_FIRST = tuple(Severity)
 _REASONS = 5  # on the first screen
 _MOST = 200  # findings; a broken run can have thousands, all alike
-_RULE_PAGES = Path(__file__).resolve().parents[3] / "docs" / "rules"
 _CUT = "The run was cut before its end: nothing is proven. What was recorded until then is below."
 
 
@@ -80,11 +80,17 @@ def write_page(run_dir: Path, output: Path | None = None) -> Path:
         UsageError: there is no such directory.
         OSError: it cannot be written.
     """
-    path = output or run_dir / "report.html"
-    text = page(read_facts(run_dir), read_series(run_dir))
+    return put(output or run_dir / "report.html", page(read_facts(run_dir), read_series(run_dir)))
+
+
+def put(path: Path, text: str) -> Path:
+    """Write a page whole or not at all, and return its path. Raises OSError."""
     beside = path.with_name(f"{path.name}.part-{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
     return path
 
 
@@ -136,26 +142,24 @@ def page(facts: Facts, series: Series) -> str:
 def tell(findings: Sequence[Finding]) -> list[Told]:
     """Findings with what the page adds to them."""
     times = Counter((finding.rule, finding.severity) for finding in findings)
-    pages = {rule: rule_page(rule) for rule in {finding.rule for finding in findings}}
+    rules = {rule: rule_page(rule) for rule in {finding.rule for finding in findings}}
     return [
-        Told(finding, f"finding-{place}", pages[finding.rule], times[finding.rule, finding.severity])
+        Told(finding, f"finding-{place}", rules[finding.rule], times[finding.rule, finding.severity])
         for place, finding in enumerate(findings, 1)
     ]
 
 
 def rule_page(rule: str) -> dict[str, list[str]]:
-    """What and why of docs/rules/RULE.md, as paragraphs; empty where there is no such page."""
-    if not re.fullmatch(r"[a-z0-9-]{1,80}", rule):
+    """What and why of a rule's page as paragraphs, without Markdown; empty where there is no such page."""
+    told = pages().get(rule)
+    if told is None:
         return {}
-    try:
-        text = (_RULE_PAGES / f"{rule}.md").read_text(encoding="utf-8")
-    except OSError:
-        return {}
-    sections = dict(re.findall(r"^## (What|Why)\s*\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
-    plain = {name: re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", body).replace("`", "") for name, body in sections.items()}
+    bodies = {title: told.section(title) for title in ("What", "Why")}
+    plain = {title: re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", body).replace("`", "") for title, body in bodies.items()}
     return {
-        name: [" ".join(paragraph.split()) for paragraph in body.split("\n\n") if paragraph.strip()]
-        for name, body in plain.items()
+        title: [" ".join(paragraph.split()) for paragraph in body.split("\n\n") if paragraph.strip()]
+        for title, body in plain.items()
+        if body
     }
 
 

@@ -23,6 +23,7 @@ from chroma_qualify.report.charts import Band
 
 _ASSETS = Path(__file__).with_name("assets")
 _LONGEST = 4000  # characters of one text of a run
+_LONGEST_NAME = 160
 _IN_JSON = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
@@ -63,6 +64,12 @@ def clip(text: object) -> str:
     )
 
 
+def short(name: object) -> str:
+    """A name of a run: a word of any length must not widen a page."""
+    told = str(name)
+    return told if len(told) <= _LONGEST_NAME else f"{told[:_LONGEST_NAME]}…"
+
+
 def _json(data: Mapping[str, Any]) -> Markup:
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return Markup("".join(_IN_JSON.get(character, character) for character in text))  # noqa: S704 (holds no markup)
@@ -97,6 +104,7 @@ def _environment() -> jinja2.Environment:
         "duration": words.duration,
         "moment": words.moment,
         "seconds": words.seconds,
+        "short": short,
         "size": words.size,
     }
     return environment

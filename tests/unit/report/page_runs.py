@@ -35,8 +35,9 @@ HOSTILE = (
 )
 
 FINDINGS = (
-    Finding("lost-index", Severity.FAIL, "719 of 6000 acknowledged records are in the store and not in the index",
-            "ids: a-17, a-18, a-19", "one server on the volume", "Deployment/chromadb", "faults::fault[pod-delete]", "c"),
+    Finding("lost-index", Severity.FAIL, "719 of 6000 records are in the store and not in the index",
+            "ids: a-17, a-18, a-19", "one server on the volume",
+            "Deployment/chromadb", "faults::fault[pod-delete]", "c"),
     Finding("infra", Severity.INFRA, "the API server went away", scenario="data::b"),
     Finding("undecided", Severity.UNKNOWN, "a control failed", "timeout/timeout", scenario="network_policy::table"),
     Finding("stale-read", Severity.ACCEPTED, "a read was 2 s old", remedy="none: upstream issue", scenario="data::a"),
@@ -50,7 +51,7 @@ def rich(directory: Path, *, findings: tuple[Finding, ...] = FINDINGS, run_id: s
     names = ("lint", "data::a", "data::b", "faults::fault[pod-delete]", "network_policy::table", "scale::c")
     outcomes = (Outcome.PASS, Outcome.PASS, Outcome.INFRA, Outcome.FAIL, Outcome.UNKNOWN, Outcome.NOT_RUN)
     scenarios = [
-        ScenarioResult(name, outcome, 40.0 * place, (Measure("recall@10", 0.993), Measure("ready", 4.1, "s")), "",
+        ScenarioResult(name, outcome, 20.0 * place, (Measure("recall@10", 0.993), Measure("ready", 4.1, "s")), "",
                        50.0 * place)
         for place, (name, outcome) in enumerate(zip(names, outcomes, strict=True))
     ]  # fmt: skip
@@ -92,8 +93,8 @@ def experiment(name: str) -> dict[str, object]:
         "errors": {"503 Exception": 3},
         "operations": 53,
     }
-    return {"experiment": name, "fault": name, "stress": "graceful", "ran": True, "reason": "", "recall": {"final": 1.0},
-            "stale": {}, "outage": outage, "verdict": "pass"}  # fmt: skip
+    return {"experiment": name, "fault": name, "stress": "graceful", "ran": True, "reason": "", "verdict": "pass",
+            "recall": {"final": 1.0}, "stale": {}, "outage": outage}  # fmt: skip
 
 
 def write_recorded(directory: Path, word: str = "") -> None:

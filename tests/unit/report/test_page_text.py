@@ -18,6 +18,8 @@ from chroma_qualify.errors import UsageError
 from chroma_qualify.report import template
 from chroma_qualify.report.facts import read_facts
 from chroma_qualify.report.page import rule_page, write_page
+from chroma_qualify.report.page_diff import write_diff_page
+from chroma_qualify.report.pages import Page
 from chroma_qualify.report.words import amount, clock, duration, moment, seconds
 
 MOST = 2_000_000  # bytes
@@ -146,12 +148,13 @@ def test_vendored_files_are_those_of_the_table():
 
 
 def test_a_rule_page_is_told_shortly(tmp_path, monkeypatch):
-    monkeypatch.setattr("chroma_qualify.report.page._RULE_PAGES", tmp_path)
-    text = "# lost-index\n\n## What\n\nA `record`\nis lost.\n\n[More](../x.md).\n\n## Why\n\nBecause.\n\n## Evidence\n\nE.\n"
-    (tmp_path / "lost-index.md").write_text(text)
+    text = (
+        "# lost-index\n\n## What\n\nA `record`\nis lost.\n\n[More](../x.md).\n\n## Why\n\nBecause.\n\n## Remedy\n\nR.\n"
+    )
+    monkeypatch.setattr("chroma_qualify.report.page.pages", lambda: {"lost-index": Page("lost-index", text)})
     assert rule_page("lost-index") == {"What": ["A record is lost.", "More."], "Why": ["Because."]}
-    assert rule_page("../lost-index") == rule_page("nothing") == {}
-    assert "What. A record is lost." in words_of(page_runs.rich(tmp_path / "run"))
+    assert rule_page("nothing") == {}
+    assert "What. A record is lost." in words_of(page_runs.rich(tmp_path))
 
 
 def test_numbers_and_times_for_a_person():
@@ -169,6 +172,33 @@ def test_numbers_and_times_for_a_person():
     assert moment("2026-01-02T03:04:05+02:00") == "2 January 2026, 01:04 UTC"
     assert moment("2026-01-02") == "2026-01-02"
     assert moment("yesterday") == "yesterday"
+
+
+def test_two_runs_compared_say_what_differs(tmp_path):
+    before = page_runs.rich(tmp_path / "a", findings=page_runs.FINDINGS[3:], run_id="the-first")
+    after = page_runs.rich(tmp_path / "b", run_id="the-second")
+    done = CliRunner().invoke(
+        app, ["diff", str(before), str(after), "--format", "html", "--output", str(tmp_path / "d")]
+    )
+    assert done.exit_code == 1, done.output
+    page = (tmp_path / "d").read_text()
+    assert len(page) < MOST
+    inside = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    latency = next(chart for chart in inside["charts"] if chart["key"] == "latency")
+    assert [line["label"] for line in latency["lines"]] == ["first run", "second run"]
+    assert latency["lines"][0]["data"] == latency["lines"][1]["data"], "they recorded the same"
+    assert any(latency["lines"][0]["data"])
+    told = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page[page.index("<main") :])).split())
+    for each in ("worse", "the-first", "the-second", "719 of 6000", "Operations by phase", "first: pod-delete"):
+        assert each in told
+
+
+@pytest.mark.parametrize("kind", [page_runs.cut, page_runs.hostile])
+def test_any_two_runs_can_be_compared(tmp_path, kind):
+    write_diff_page(page_runs.rich(tmp_path / "a"), kind(tmp_path / "b"), tmp_path / "diff.html")
+    page = (tmp_path / "diff.html").read_text()
+    assert page.count("<script") == 2
+    assert "<img" not in page
 
 
 def test_the_command_makes_it_again(tmp_path):

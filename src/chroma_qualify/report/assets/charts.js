@@ -132,11 +132,12 @@
     const series = spec.lines.map(line => ({
       label: line.label, stroke: color(`c${(line.color - 1) % 7 + 1}`), width: 1.5, dash: line.dash, spanGaps: false,
       fill: line.fill ? color(`c${(line.color - 1) % 7 + 1}`).replace("rgb(", "rgba(").replace(")", ", .13)") : undefined,
-      paths: line.stepped ? uPlot.paths.stepped({align: 1}) : undefined, points: {show: false},
+      paths: line.stepped ? uPlot.paths.stepped({align: 1}) : undefined,
       value: (u, v) => written(v, spec.unit),
     }));
     // A lone point between gaps has no line; it must be seen all the same.
-    series.forEach(each => { each.points = {size: 4, fill: each.stroke, filter: (u, s, shown) => shown ? null : u.data[s].reduce((found, v, i, all) => { if (v != null && all[i - 1] == null && all[i + 1] == null) found.push(i); return found; }, [])}; });
+    const lone = (u, at) => u.data[at].flatMap((v, i, all) => v != null && all[i - 1] == null && all[i + 1] == null ? [i] : []);
+    series.forEach(each => { each.points = {show: () => false, size: 4, fill: each.stroke, filter: lone}; });
     const y = spec.log && log
       ? {distr: 3, range: (u, min, max) => uPlot.rangeLog(Math.max(min || .1, .01), Math.max(max || 1, .1), 10, true)}
       : {range: (u, min, max) => [0, max > 0 ? max * 1.08 : 1]};
