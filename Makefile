@@ -25,7 +25,7 @@ help:
 	@echo '  variables           default'
 	@echo '  MANIFESTS=DIR       each scenario its own topology; else every scenario uses DIR'
 	@echo '  BASELINE=DIR        none; with MANIFESTS: the manifests in use, from which MANIFESTS is promoted under writes'
-	@echo '  SCENARIOS=EXPR      all; else those whose name matches (pytest -k), e.g. persistence'
+	@echo '  SCENARIOS=EXPR      all; else those whose name matches (pytest -k), e.g. upgrade'
 	@echo '  FAULTS="A B"        all; of the faults only these, and without SCENARIOS nothing else'
 	@echo '  TIME_LIMIT=SPAN     none; as 600, 30m, 1h: then no scenario begins, a running one ends, the verdict is not pass'
 	@echo '  KEEP=1              0; keep the cluster after the run and print how to reach it'
@@ -69,6 +69,9 @@ lint: setup
 	.venv/bin/mypy scripts/fault-table
 	.venv/bin/mypy scripts/client-table
 	.venv/bin/mypy scripts/matrix
+	.venv/bin/mypy scripts/cli-reference
+	.venv/bin/mypy scripts/pictures
+	.venv/bin/mypy scripts/docs_links.py
 	.venv/bin/lint-imports
 	.venv/bin/zizmor --offline --quiet .github/workflows action.yml
 	scripts/actionlint

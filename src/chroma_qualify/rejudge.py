@@ -17,17 +17,29 @@ from chroma_qualify.report.console import sentence
 from chroma_qualify.report.verdict import combine
 from chroma_qualify.workload.records import vectors
 
+BESIDE = "beside"  # the second lane's directory in that of its run
+
 
 def judge_run(directory: Path) -> Judgement:
-    """The judgement over what a run directory holds: history, plan and faults.
+    """The judgement over what a run directory holds: history, plan and faults of both lanes, the first lane's first.
 
     Raises:
         UsageError: there is no such directory, no history in it, or a file is none of the known format.
     """
     if not directory.is_dir():
         raise UsageError(f"{directory} is no directory", remedy="name the directory of a run: runs/<run id>")
-    plan = load_plan(directory)
-    return judge_all(load_history(directory), plan, load_faults(directory), vectors)
+    beside = directory / BESIDE
+    lanes = [beside] if (beside / "history.jsonl").exists() else []
+    if not lanes or (directory / "history.jsonl").exists() or load_plan(directory).experiments:
+        lanes.insert(0, directory)
+    judged = [
+        judge_all(load_history(lane), load_plan(lane), load_faults(lane), vectors, tells_risks=lane == directory)
+        for lane in lanes
+    ]
+    return Judgement(
+        tuple(finding for each in judged for finding in each.findings),
+        tuple(result for each in judged for result in each.experiments),
+    )
 
 
 def judge_recorded(directory: Path, experiment: str) -> ExperimentResult:

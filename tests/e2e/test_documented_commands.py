@@ -26,7 +26,7 @@ from chroma_qualify.errors import CandidateError
 from chroma_qualify.plugin.fixtures import fresh_namespace
 from chroma_qualify.workload.client import connect
 
-pytestmark = pytest.mark.beside
+pytestmark = [pytest.mark.beside, pytest.mark.own_cluster("it makes a StorageClass, which is in no namespace")]
 
 PRINTED = "goaltrajectory-ai"  # the namespace of the documentation
 ONE_BLOCK = 600.0  # s; seconds, with a busy machine in mind

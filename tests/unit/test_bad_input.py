@@ -110,10 +110,10 @@ def test_a_full_disk_is_told_before_a_build(tmp_path, size, fill, sentence):
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_killed_owner_that_nobody_reaped_does_not_keep_its_cluster():
     child = subprocess.Popen(["sleep", "60"])
-    born = lease._start_time(child.pid)
+    born = lease.start_time(child.pid)
     assert born > 0
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the process table
     assert Path(f"/proc/{child.pid}/stat").exists()
-    assert lease._start_time(child.pid) == 0
+    assert lease.start_time(child.pid) == 0
     child.wait()

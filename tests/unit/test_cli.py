@@ -95,7 +95,7 @@ def test_plan_as_json_is_what_a_run_writes(chroma_qualify, tmp_path):
     ("args", "words"),
     [
         (("--manifests", "/nowhere"), "/nowhere is not a directory"),
-        (("--fault", "meteor"), "there is no fault meteor; there are api-server-down"),
+        (("--fault", "meteor"), "there is no fault 'meteor'; there are api-server-down"),
         (("--power-losses", "0"), "--power-losses"),
         (("--format", "xml"), "--format"),
     ],

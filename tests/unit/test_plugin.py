@@ -460,4 +460,4 @@ def test_it(report):
     assert verdict["matrices"] == [table]
     (scenario,) = verdict["scenarios"]
     assert 0 <= scenario["began"] <= scenario["began"] + scenario["seconds"] <= verdict["seconds"] + 0.01
-    assert f"--seed {verdict['seed']}" in verdict["command"]
+    assert f"--seed={verdict['seed']}" in verdict["command"]

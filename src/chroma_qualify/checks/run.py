@@ -61,7 +61,12 @@ class Judgement:
 
 
 def judge_all(
-    history: History, plan: RunPlan, faults: Mapping[str, FaultRecord], vectors: Vectors | None = None
+    history: History,
+    plan: RunPlan,
+    faults: Mapping[str, FaultRecord],
+    vectors: Vectors | None = None,
+    *,
+    tells_risks: bool = True,
 ) -> Judgement:
     """All findings of a run; none: nothing speaks against the candidate.
 
@@ -70,6 +75,7 @@ def judge_all(
         plan: what was asked.
         faults: what happened to each, by experiment.
         vectors: see `judge.judge`.
+        tells_risks: say which accepted risks are over or were not met; a second lane leaves that to the first.
     """
     if history.flaws:
         return Judgement(tuple(cut_short(history)), ())
@@ -79,7 +85,7 @@ def judge_all(
     rest = {op.collection for op in history.operations} - planned
     if rest or not plan.experiments:
         findings += judge(history.only(rest), plan.limits, vectors)
-    return Judgement((*findings, *left_risks(plan, results)), results)
+    return Judgement((*findings, *(left_risks(plan, results) if tells_risks else ())), results)
 
 
 def left_risks(plan: RunPlan, results: Sequence[ExperimentResult]) -> list[Finding]:

@@ -37,7 +37,7 @@ def draw(progress: Progress, planned: Sequence[str], now: float, *, height: int 
         rows.add_row("lane 1" if name == FIRST else "lane 2", _lane(progress, progress.lanes[name], now))
     rows.add_row("traffic", _traffic(progress, now))
     rows.add_row("replicas", _replicas(progress))
-    rows.add_row("last", Text(progress.step or "…", "dim", overflow="ellipsis", no_wrap=True))
+    rows.add_row("last", _last(progress))
     room = max(min(_MOST_FINDINGS, height - len(progress.lanes) - 8), 1)
     for each in progress.findings[-room:]:
         line = Text(no_wrap=True, overflow="ellipsis")
@@ -84,7 +84,7 @@ def _scenarios(progress: Progress) -> Text:
 
 def _lane(progress: Progress, lane: Lane, now: float) -> Text:
     if not lane.scenario:
-        return Text("between scenarios", "dim")
+        return Text("no scenario at the moment", "dim")
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(lane.scenario, "bold")
     text.append(f"  {told(now - lane.since)}")
@@ -97,6 +97,12 @@ def _lane(progress: Progress, lane: Lane, now: float) -> Text:
         )
     text.append(f"  ({lane.position})", "dim")
     return text
+
+
+def _last(progress: Progress) -> Text:
+    if progress.ending:
+        return Text("interrupted: what was made is cleared away, then there is a verdict", "bold yellow")
+    return Text(progress.step or "…", "dim", overflow="ellipsis", no_wrap=True)
 
 
 def _traffic(progress: Progress, now: float) -> Text:

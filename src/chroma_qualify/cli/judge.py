@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -38,17 +37,16 @@ def plan(
     form: Annotated[Format, typer.Option("--format", help="For a person, or as plan.json has it.")] = Format.TEXT,
 ) -> None:
     """Print what a run would do: faults, traffic, phases, expected time; touches nothing."""
+    import secrets
+
     from chroma_qualify.checks.promises import refuse_unknown_faults
     from chroma_qualify.deployment.qualification import load_promises
-    from chroma_qualify.faults.experiments import experiments, fault_names, plan_json
+    from chroma_qualify.faults.experiments import chosen, experiments, fault_names, plan_json
     from chroma_qualify.report.plan import plan_text
 
     if not manifests.is_dir():
         raise UsageError(f"{manifests} is not a directory", remedy="name a directory of Kubernetes manifests")
-    table = experiments(power_losses)
-    known = {each.fault.name for each in table}
-    if fault and (unknown := sorted(set(fault) - known)):
-        raise UsageError(f"there is no fault {unknown[0]}", remedy=f"there are {', '.join(sorted(known))}")
+    table = chosen(experiments(power_losses), fault or ())
     promises = load_promises(manifests)
     refuse_unknown_faults(promises, fault_names())
     document = {
@@ -57,6 +55,6 @@ def plan(
         "nodes": nodes,
         "existing": existing,
         "promises": promises.as_json() if promises.stated else None,
-        "experiments": plan_json(each for each in table if not fault or each.fault.name in fault),
+        "experiments": plan_json(table),
     }
     typer.echo(json.dumps(document, indent=2) if form is Format.JSON else plan_text(document))

@@ -62,8 +62,8 @@ class Request:
 
 def launch(request: Request, checkout: Path) -> int:
     """Do what was asked; returns the exit code: that of the verdict, else 2, 3 (interrupted) or 4."""
-    runner = Runner(checkout)
     show = choose(plain=request.plain, json=request.json)
+    runner = Runner(checkout, show.ending)
     try:
         return _launch(request, checkout, runner, show)
     except KeyboardInterrupt:  # between two processes
@@ -131,7 +131,14 @@ class Runner:
         parts: what took how long, for the verdict.
     """
 
-    def __init__(self, checkout: Path) -> None:
+    def __init__(self, checkout: Path, ending: Callable[[], None] = lambda: None) -> None:
+        """Run nothing yet.
+
+        Args:
+            checkout: where processes run.
+            ending: called when we are asked to end, from a signal's handler.
+        """
+        self._ending = ending
         self.parts = os.environ.get(_PARTS, "").split()
         self._checkout = checkout
         self._process: subprocess.Popen[bytes] | None = None
@@ -205,6 +212,7 @@ class Runner:
 
     def _hand_on(self, number: int, _frame: types.FrameType | None) -> None:
         self._asked_to_end = True
+        self._ending()
         process = self._process
         if process is None or process.poll() is not None:
             return

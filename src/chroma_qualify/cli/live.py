@@ -62,6 +62,10 @@ class Live:
                 size = self._console.size
                 picture.update(draw(self._progress, self._planned, now, height=size.height), refresh=True)
 
+    def ending(self) -> None:
+        """Say so in the next picture."""
+        self._progress.ending = True
+
     def end(self) -> None:
         """Print the verdict: the run's process has left that to us."""
         directory = self._progress.directory

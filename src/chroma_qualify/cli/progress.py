@@ -67,6 +67,7 @@ class Progress:
         scenarios: how many there are, in both lanes.
         outcomes: of those that ended.
         step: the last thing that was said which is about no scenario.
+        ending: it was interrupted, and clears away.
         second: the last second of the run that anything was said or written.
         replicas: of workloads: ready and wanted.
     """
@@ -76,6 +77,7 @@ class Progress:
     directory: Path | None = None
     scenarios: int = 0
     step: str = ""
+    ending: bool = False
     second: float = 0.0
     lanes: dict[str, Lane] = dataclasses.field(default_factory=lambda: {FIRST: Lane()})
     outcomes: dict[str, str] = dataclasses.field(default_factory=dict)

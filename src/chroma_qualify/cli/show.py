@@ -32,6 +32,9 @@ class Show(Protocol):
     def say(self, line: str) -> None:
         """Show a line of our own."""
 
+    def ending(self) -> None:
+        """The run was asked to end, and is about to. Called from a signal's handler."""
+
     def end(self) -> None:
         """The run is over: show its verdict, if its process did not."""
 
@@ -71,6 +74,9 @@ class Lines:
         """Print it."""
         print(line, flush=True)
 
+    def ending(self) -> None:
+        """The run's process says so."""
+
     def end(self) -> None:
         """The run's process has told the verdict."""
 
@@ -97,6 +103,9 @@ class Document:
                 sys.stderr.buffer.write(line)
                 sys.stderr.flush()
             self._directory = directory_of(line.decode(errors="replace")) or self._directory
+
+    def ending(self) -> None:
+        """The run's process says so."""
 
     def end(self) -> None:
         """Print verdict.json, if there is one: a wrong request has none."""

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import secrets
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from chroma_qualify.errors import InfraError
 Say = Callable[[str], None]
 PREFIX = "cq-"  # every cluster of ours has it, and nothing else does
 LABEL = "io.x-k8s.kind.cluster"  # kind's, on every node container
+_REMOVED_WITHIN = 8.0  # s; Ctrl-C is to end a run within ten
 _PATCHES = "/etc/chroma-qualify/patches"  # in the node
 _RESERVED = {"kube-apiserver": "150m", "kube-controller-manager": "25m", "kube-scheduler": "25m"}
 CREATE_TIMEOUT = 600.0
@@ -108,16 +110,16 @@ def create_cluster(config: ClusterConfig, say: Say) -> Cluster:
 
 def delete_cluster(name: str) -> None:
     """Delete a cluster's containers, volumes and lease; one that does not exist is no error."""
-    said = ""
-    for _ in range(3):  # an interrupted `kind` may be making or removing them at the same time
-        containers = _containers(name)
-        if not containers:
-            break
+    until = time.monotonic() + _REMOVED_WITHIN
+    while containers := _containers(name):
+        # An interrupted `kind` may be making or removing them at the same time: then ours fails, and they are listed
+        # until its own is done.
         said = run(["docker", "rm", "--force", "--volumes", *containers], timeout=120, check=False).stderr.strip()
-    else:
-        if _containers(name):
+        if time.monotonic() > until and _containers(name):
             # The lease stays, so that the next run tries again.
             raise InfraError(f"cluster {name} cannot be deleted: {said[-300:]}", remedy="`make clean`")
+        if said:
+            time.sleep(0.2)  # the engine tells nobody that a removal is done
     drop_lease(name)
 
 

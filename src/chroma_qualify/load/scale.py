@@ -133,7 +133,7 @@ def _whose_fault(deployed: Deployed, replicas: int, error: WaitTimeoutError) -> 
     if active.get("status") == "False":
         if "missing request" in said:
             return CandidateError(
-                "hpa-without-requests", f"the HPA cannot compute a utilisation: {said}", remedy="set resource requests"
+                "hpa-without-request", f"the HPA cannot compute a utilisation: {said}", remedy="set resource requests"
             )
         return InfraError(f"the HPA gets no metrics: {said}", remedy="see metrics-server", evidence=error.message)
     desired = found.get("status", {}).get("desiredReplicas")

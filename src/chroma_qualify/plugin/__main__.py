@@ -32,6 +32,10 @@ class Ending:
 
     refused = True
 
+    def pytest_keyboard_interrupt(self) -> None:
+        """It is `hooks` that ended the session, with a number of ours."""
+        self.refused = False
+
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """A request that it refuses later than here ends with its own constant, not with a number of ours."""
         self.refused = exitstatus is pytest.ExitCode.USAGE_ERROR

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
-import importlib.util
 import os
 import signal
 import sys
@@ -45,7 +43,6 @@ _SIGTERM = pytest.StashKey[Any]()
 _NO_COMMANDS = pytest.StashKey[str]()  # see report.github
 _STOPPED = pytest.StashKey[bool]()  # by `_stop`, not by Ctrl-C: pytest ends with the same status for both
 _PROMOTION = "promotion"  # the fixture
-_PAGE = "chroma_qualify.report.page"
 _TELLS = "CHROMA_QUALIFY_VIEW"  # set by `chroma-qualify run`, which shows the verdict itself
 _DEPLOYING = {"deploy", "module_deploy", "candidate", "bench", _PROMOTION}  # fixtures that need manifests
 
@@ -98,8 +95,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             _stop(session, error)
     config.stash[RUN] = run
     config.stash[CANDIDATES] = candidates
-    if not os.environ.get(_TELLS):
-        config.stash[_NO_COMMANDS] = no_commands(os.environ, sys.stdout)
+    config.stash[_NO_COMMANDS] = no_commands(os.environ, sys.stdout)
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
         reporter.showfspath = False  # our own lines of progress say more than dots
@@ -112,6 +108,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Undo what is not ours alone."""
+    _obey_again(config)
     if (limit := config.stash.get(LIMIT, None)) is not None:
         limit.close()
     if (there := config.stash.get(VISIT, None)) is not None and not there.begun:
@@ -308,10 +305,10 @@ def _write_page(run: Run) -> None:
     """Make report.html; if it cannot be made, that is a note of the verdict and changes no exit code."""
     if run.options.beside_of:
         return  # the first lane's has both
-    if importlib.util.find_spec(_PAGE) is None:
-        return
     try:
-        importlib.import_module(_PAGE).write_page(run.directory)
+        from chroma_qualify.report.page import write_page  # templates and numbers: not before they are needed
+
+        write_page(run.directory)
     except KeyboardInterrupt:
         run.say("report.html is not made: interrupted")
     except Exception as error:  # noqa: BLE001 (whatever it is, the verdict stands)
@@ -324,14 +321,21 @@ def _write_page(run: Run) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The verdict, its findings, the tables."""
     run = config.stash.get(RUN, None)
-    if run is None or run.result is None or os.environ.get(_TELLS):
+    if run is None or run.result is None:
         return
-    terminalreporter.section("chroma-qualify")
-    terminalreporter.flush()
-    print_summary(run.result, run.directory, sys.stdout)
-    commands_again(config.stash.get(_NO_COMMANDS, ""), sys.stdout)
+    if not os.environ.get(_TELLS):
+        terminalreporter.section("chroma-qualify")
+        terminalreporter.flush()
+        print_summary(run.result, run.directory, sys.stdout)
+    _obey_again(config)
     if not run.options.beside_of:  # the first lane tells of both
         tell_github(run.result, os.environ, sys.stdout)
+
+
+def _obey_again(config: pytest.Config) -> None:
+    """GitHub may obey workflow commands again, as nothing that was seen is printed any more; the first time only."""
+    commands_again(config.stash.get(_NO_COMMANDS, ""), sys.stdout)
+    config.stash[_NO_COMMANDS] = ""
 
 
 def _printer(config: pytest.Config) -> Callable[[str], None]:

@@ -27,12 +27,12 @@ import pytest
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.plugin.limit import LIMIT
 from chroma_qualify.plugin.run import ORIGIN_VARIABLE, PARTS_VARIABLE, Run
+from chroma_qualify.rejudge import BESIDE as PLACE
 from chroma_qualify.report.write import read_verdict
 
 BESIDE = "beside"  # `pytestmark = pytest.mark.beside` at the head of a file of scenarios
 ALONE = "alone"
 LOG = Path("logs") / "beside.txt"
-PLACE = "beside"  # directory of the lane below the run's
 _PATIENCE = 2400.0  # s; for all of it, from its start
 _QUICK, _ORDERLY = 10.0, 30.0  # s to end in after SIGTERM: with the cluster about to go, and with one that stays
 _TAIL = 30  # lines of its output in a finding

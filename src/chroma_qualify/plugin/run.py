@@ -23,6 +23,9 @@ from chroma_qualify.plugin.command import command_of
 from chroma_qualify.plugin.options import Options
 from chroma_qualify.rejudge import experiment_json
 from chroma_qualify.report.junit import write_junit
+from chroma_qualify.report.metrics import write_metrics
+from chroma_qualify.report.schema import against_schema
+from chroma_qualify.report.series import read_series
 from chroma_qualify.report.verdict import (
     Matrix,
     Measure,
@@ -33,7 +36,7 @@ from chroma_qualify.report.verdict import (
     judge,
     outcome_of,
 )
-from chroma_qualify.report.write import Plan, write_plan, write_verdict
+from chroma_qualify.report.write import Plan, verdict_document, write_plan, write_verdict
 from chroma_qualify.workload.history import run_clock
 
 LINT = "lint"
@@ -281,7 +284,7 @@ class Run:
             write_verdict(self.result, self.directory)
 
     def finish(self, *, interrupted: bool) -> RunResult:
-        """Judge the run and write verdict.json and junit.xml."""
+        """Judge the run and write verdict.json, junit.xml and metrics.prom."""
         for state in self._states.values():
             if not state.adopted and not state.findings and not state.seconds and not state.reason:
                 state.reason = "the run was interrupted" if interrupted else "the run ended before it"
@@ -317,9 +320,21 @@ class Run:
             started=self._started,
             seconds=time.monotonic() - self._begin,
         )
+        if wrong := against_schema(verdict_document(self.result), "verdict"):
+            self.result = _with_finding(self.result, f"verdict.json does not keep to its schema: {'; '.join(wrong)}")
         write_verdict(self.result, self.directory)
         write_junit(self.result, self.directory)
+        try:
+            write_metrics(self.result, read_series(self.directory).traffic, self.directory)
+        except Exception as error:  # noqa: BLE001 (the verdict is written, and stands)
+            self.say(f"metrics.prom cannot be written: {error}")
         return self.result
+
+
+def _with_finding(result: RunResult, message: str) -> RunResult:
+    """The same run, and that it tells of itself what its readers will not understand."""
+    verdict, findings = judge([*result.findings, Finding("harness-error", Severity.UNKNOWN, message)], result.scenarios)
+    return dataclasses.replace(result, verdict=verdict, findings=findings)
 
 
 def scenario_name(node_id: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +54,7 @@ class Plan:
 
 def write_plan(plan: Plan, directory: Path) -> Path:
     """Write plan.json into the run directory and return its path."""
-    return _write(directory / "plan.json", dataclasses.asdict(plan))
+    return _write(directory / "plan.json", _finite(dataclasses.asdict(plan)))
 
 
 def write_candidate(objects: Iterable[Mapping[str, Any]], directory: Path) -> Path:
@@ -80,6 +81,11 @@ def _place(item: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def write_verdict(result: RunResult, directory: Path) -> Path:
     """Write verdict.json into the run directory and return its path."""
+    return _write(directory / "verdict.json", verdict_document(result))
+
+
+def verdict_document(result: RunResult) -> dict[str, Any]:
+    """What verdict.json holds; its format is schemas/verdict.schema.json."""
     document = dataclasses.asdict(result)
     # The two keys that other tools read come first.
     ordered = {"verdict": document.pop("verdict"), "findings": document.pop("findings"), **document}
@@ -88,7 +94,8 @@ def write_verdict(result: RunResult, directory: Path) -> Path:
     for scenario in ordered["scenarios"]:
         if scenario["began"] is not None:
             scenario["began"] = round(scenario["began"], 3)
-    return _write(directory / "verdict.json", ordered)
+    told: dict[str, Any] = _finite(ordered)
+    return told
 
 
 def read_verdict(directory: Path) -> RunResult:
@@ -111,7 +118,7 @@ def read_verdict(directory: Path) -> RunResult:
                     **{
                         **scenario,
                         "outcome": Outcome(scenario["outcome"]),
-                        "measures": tuple(Measure(**measure) for measure in scenario["measures"]),
+                        "measures": tuple(map(_measure, scenario["measures"])),
                     }
                 )
                 for scenario in document["scenarios"]
@@ -133,6 +140,11 @@ def read_verdict(directory: Path) -> RunResult:
         raise ValueError(f"{directory / 'verdict.json'} is no verdict: {error!r}") from error
 
 
+def _measure(document: Mapping[str, Any]) -> Measure:
+    value = document["value"]
+    return Measure(document["name"], math.nan if value is None else value, document.get("unit", ""))
+
+
 def _matrix(document: Mapping[str, Any]) -> Matrix:
     return Matrix(
         name=document["name"],
@@ -143,8 +155,22 @@ def _matrix(document: Mapping[str, Any]) -> Matrix:
     )
 
 
+def _finite(value: Any) -> Any:  # noqa: ANN401 (any value of JSON)
+    """The same with null for what JSON has no number for: half a verdict would be worse."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {name: _finite(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+    return value
+
+
 def _write(path: Path, document: Mapping[str, object]) -> Path:
     beside = path.with_name(path.name + ".part")
-    beside.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # Half a surrogate pair, which a broken name may hold and UTF-8 may not, becomes its escape.
+    beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     beside.replace(path)
     return path

@@ -92,6 +92,12 @@ def test_the_picture_has_what_a_person_waits_for():
     assert "0.0 operations/s" in picture(progress, now=60)  # what is ten seconds ago is no rate
 
 
+def test_an_interrupted_run_says_that_it_clears_away():
+    progress = told(SAID)
+    progress.ending = True
+    assert "interrupted: what was made is cleared away" in picture(progress)
+
+
 def test_a_narrow_terminal_and_hostile_text_break_nothing():
     progress = told(SAID, "[  13.0 s] [bold]not markup[/nonsense] \x1b[2J" + "x" * 500 + "\n")
     shown = picture(progress, width=30)

@@ -158,6 +158,7 @@ def readers(tmp_path_factory):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
         environment["XDG_CACHE_HOME"] = str(root / "cache")  # what this machine has built is not the reader's
+        environment["DOCKER_HOST"] = f"unix://{root}/no-docker.sock"  # nor are its clusters
         environment["PYTHONPATH"] = str(root / "src")  # so that `run` finds the copy's own scripts/sandbox
         for name in ("MANIFESTS", "BASELINE", "SCENARIOS", "KEEP", "NODES", "SEED", "MAKEFLAGS", "MAKELEVEL", "CI"):
             environment.pop(name, None)
@@ -268,6 +269,8 @@ def pytest_arguments(call: list[str]) -> list[str] | None:
 @pytest.mark.parametrize("text", sorted({command.text for command in ENGINE}))
 def test_it_gets_to_where_the_engine_starts(text, asked, selected):
     done, calls = asked[text]
+    if "no cluster" in done.stdout or "docker" in done.stdout.lower().splitlines()[-1]:
+        return  # that far: `up` has no engine here, and there is nothing to delete or to list
     assert done.returncode == 0, done.stdout
     if any(word in text for word in ("e2e", "load", " run ", " again ", "pytest")):
         (words,) = [words for call in calls if (words := pytest_arguments(call))]

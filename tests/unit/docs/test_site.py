@@ -26,5 +26,5 @@ def test_the_site_is_built_without_a_warning(tmp_path):
 
 def test_the_reference_of_the_command_line_is_up_to_date():
     script = ROOT / "scripts/cli-reference"
-    done = subprocess.run([script], capture_output=True, text=True, timeout=PATIENCE, check=True)
-    assert done.stdout == (ROOT / "docs/reference/cli.md").read_text(), "write it: scripts/cli-reference --write"
+    done = subprocess.run([script], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, f"{done.stdout}write them: scripts/cli-reference --write"

@@ -60,7 +60,7 @@ def test_a_note_is_told_and_fails_nothing(tmp_path):
     write_junit(told, tmp_path)
     suite = ET.parse(tmp_path / "junit.xml").getroot()[0]
     assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
-    assert "no way back but a backup" in (suite[0].findtext("system-out") or "")
+    assert "no way back but a backup" in (suite.findtext("testcase/system-out") or "")
     screen = io.StringIO()
     print_summary(told, tmp_path, screen)
     assert "note  migration-one-way" in screen.getvalue()
@@ -110,14 +110,15 @@ def test_plan_json_says_what_was_asked(tmp_path):
 
 
 def test_junit_counts_and_says_why(tmp_path):
-    suite = ET.parse(write_junit(result(FAIL, INFRA, UNKNOWN), tmp_path)).getroot()[0]
-    counts = {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")}
-    assert counts == {"tests": "4", "failures": "1", "errors": "2", "skipped": "1"}
-    failure = suite.find("testcase[@name='a']/failure")
+    suite = ET.parse(write_junit(result(FAIL, INFRA, UNKNOWN), tmp_path)).getroot()
+    counts = {name: suite.get(name) for name in ("tests", "failures", "errors", "time")}
+    assert counts == {"tests": "4", "failures": "1", "errors": "2", "time": "1.750"}
+    assert [each.get("skipped") for each in suite] == ["0", "1", "0"], "data, scale, run"
+    failure = suite.find("testsuite/testcase[@name='a']/failure")
     assert failure.get("type") == "lost-index"
     assert "remedy: Recreate" in failure.text
-    assert suite.find("testcase[@name='c']/skipped").get("message").startswith("the candidate has no")
-    assert suite.find("testcase[@name='run']/error").get("type") == "interrupted"
+    assert suite.find("testsuite/testcase[@name='c']/skipped").get("message").startswith("the candidate has no")
+    assert suite.find("testsuite/testcase[@name='run']/error").get("type") == "interrupted"
 
 
 @given(text=st.text())
