@@ -21,6 +21,7 @@ help:
 	@echo '  make up      a cluster that stays; prints how to reach it'
 	@echo '  make down    delete it'
 	@echo '  make clean   delete what earlier runs left behind: clusters, engine, networks (runs/ stays)'
+	@echo '  supported versions: supported.toml; scripts/matrix prints the combinations of the nightly run'
 	@echo
 	@echo '  variables           default'
 	@echo '  MANIFESTS=DIR       each scenario its own topology; else every scenario uses DIR'
