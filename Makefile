@@ -54,7 +54,7 @@ test: setup
 	    && PATH="$$(dirname "$$kubectl"):$$PATH" .venv/bin/python -m pytest tests/unit
 
 docs: setup
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 lint: setup
 	.venv/bin/ruff check .
