@@ -102,11 +102,9 @@ def _describe(rule: str | None) -> None:
 
 def _print(result: Lint, form: LintFormat, file: TextIO) -> None:
     if form is LintFormat.TEXT:
-        from rich.console import Console
+        from chroma_qualify.report.lint.text import write_lint
 
-        from chroma_qualify.report.lint.text import print_lint
-
-        print_lint(result, Console(file=file, highlight=False))
+        write_lint(result, file)
     elif form is LintFormat.JSON:
         from chroma_qualify.report.lint.document import as_json
 

@@ -242,7 +242,7 @@ def run(
     ours = use_cluster or _of_ours(cluster)
     foreign = not ours and cluster != KIND
     if foreign and not yes:
-        yes = _ask(cluster, kubeconfig)
+        yes = _ask(cluster, kubeconfig, namespace or "")
     given: dict[str, object] = {
         "--manifests": manifests,
         "--baseline": baseline,
@@ -316,7 +316,7 @@ def _of_ours(name: str) -> str | None:
     return name if name in known and (cluster_dir(name) / "kubeconfig").is_file() else None
 
 
-def _ask(cluster: str, kubeconfig: Path | None) -> bool:
+def _ask(cluster: str, kubeconfig: Path | None, lent: str) -> bool:
     """May the run use this cluster? It is asked here, for the run itself has no terminal.
 
     Raises:
@@ -327,10 +327,10 @@ def _ask(cluster: str, kubeconfig: Path | None) -> bool:
     found = find_context(kubeconfig, cluster)
     if not (os.isatty(0) and os.isatty(2)):
         raise UsageError(
-            f"--cluster {found.name} is not ours ({found.server}), and nobody is there to be asked",
+            f"{found.question(lent)} There is no terminal to confirm it at",
             remedy="say --yes if a run may use it",
         )
-    question = f"{found.name} at {found.server}: may a run make namespaces of its own in it, load it, and remove them?"
-    if not typer.confirm(question, err=True):
+    typer.echo(found.question(lent), err=True)
+    if not typer.confirm("Go on?", err=True):
         raise UsageError("nothing was done")
     return True

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
 import orjson
 import referencing
 import yaml
-from kubernetes_validate.utils import all_versions
 
 from chroma_qualify.cluster.images.addons import addon_dir
 from chroma_qualify.cluster.images.catalog import load_catalog
@@ -156,9 +155,24 @@ def _group(api_version: str) -> str:
     return api_version.rpartition("/")[0]
 
 
+@functools.cache
+def _package() -> Path:
+    """Where kubernetes-validate keeps its schemas. It is not imported: that takes longer than to read them."""
+    found = importlib.util.find_spec("kubernetes_validate")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "kubernetes-json-schema"
+
+
+@functools.cache
+def all_versions() -> list[str]:
+    """The versions whose schemas there are, oldest first."""
+    found = (re.fullmatch(r"v([\d.]+)-local-strict", path.name) for path in _package().iterdir())
+    return sorted((match[1] for match in found if match), key=_numbers)
+
+
 def _contents(version: str, name: str) -> Any:  # noqa: ANN401 (a JSON schema)
-    place = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / f"v{version}-local-strict"
-    return orjson.loads((place / f"{name}.json").read_bytes())
+    return orjson.loads((_package() / f"v{version}-local-strict" / f"{name}.json").read_bytes())
 
 
 @functools.cache

@@ -20,7 +20,7 @@ import pytest
 
 from chroma_qualify.cluster.existing import Context, find_context
 from chroma_qualify.cluster.guests import delete_own, enter, leave, sweep_guests
-from chroma_qualify.cluster.model import RUN_LABEL, Cluster, Guest
+from chroma_qualify.cluster.model import Cluster, Guest
 from chroma_qualify.cluster.rights import Right, facts, missing, read_rights
 from chroma_qualify.deployment.guest import cluster_scoped
 from chroma_qualify.deployment.objects import Candidate, of_kind
@@ -124,7 +124,8 @@ def visit(
         kinds = tuple(sorted({_name(right) for right in rights if right.verb == "delete"} & set(known)))
         lacks = tuple(facts(cluster, _storage_class(candidate)))
         if not options.yes:
-            _refuse_no(confirm(_question(context, lent, run_id, candidate)))
+            made = sorted({str(item["kind"]) for item in candidate.objects if item["kind"] != "Namespace"})
+            _refuse_no(confirm(context.question(lent, made)))
         for gone in sweep_guests(say, server=context.server):
             say(f"{gone}: left behind by an earlier run, deleted")
         if lent:
@@ -153,20 +154,6 @@ def ask(config: pytest.Config, question: str) -> bool:
     finally:
         if capture is not None:
             capture.resume_global_capture()
-
-
-def _question(context: Context, lent: str, run_id: str, candidate: Candidate) -> str:
-    kinds = ", ".join(sorted({str(item["kind"]) for item in candidate.objects if item["kind"] != "Namespace"}))
-    where = (
-        f"uses the namespace {lent}"
-        if lent
-        else f"makes namespaces named cq-…-{run_id[-6:]}-N (label {RUN_LABEL}={run_id})"
-    )
-    return (
-        f"This run goes to the context {context.name}, {context.server}: it {where}, deploys the candidate in it "
-        f"({kinds}), starts helper pods and breaks Chroma on purpose; at its end it deletes what it made, and "
-        f"touches nothing else."
-    )
 
 
 def _refuse_no(answer: bool) -> None:
@@ -256,9 +243,10 @@ def _storage_class(candidate: Candidate) -> str | None:
 def _refuse_full(cluster: Cluster, namespace: str, kinds: Sequence[str]) -> None:
     """The lent namespace must be empty of what is not ours, for ours would meet it."""
     done = cluster.run_kubectl("get", ",".join(kinds), f"--namespace={namespace}", "-o", "json", timeout=60)
-    found = [
-        f"{item['kind']} {item['metadata']['name']}" for item in json.loads(done.stdout)["items"] if not _theirs(item)
-    ]
+    items = json.loads(done.stdout)["items"]
+    if not any(item["kind"] == "ServiceAccount" for item in items):  # every namespace has one
+        raise UsageError(f"there is no namespace {namespace}", remedy="make it, empty, and lend it to the run")
+    found = [f"{item['kind']} {item['metadata']['name']}" for item in items if not _theirs(item)]
     if found:
         shown = f"{', '.join(found[:_SHOWN])}{f' and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''}"
         raise UsageError(

@@ -47,6 +47,7 @@ class Page:
         return re.split(r"(?<=[.?!])\s", paragraph, maxsplit=1)[0]
 
 
+@functools.cache
 def directory() -> Path:
     """Where the pages are: inside an installed package, else docs/rules of the checkout."""
     packaged = Path(__file__).resolve().parent / "rules"
@@ -76,7 +77,7 @@ def page_of(rule: str) -> Page:
 
 def where(rule: str) -> str:
     """The page's path in the repository; "" if there is no page."""
-    return f"docs/rules/{rule}.md" if rule in pages() else ""
+    return f"docs/rules/{rule}.md" if (directory() / f"{rule}.md").is_file() else ""
 
 
 def index(linted: list[str]) -> str:
