@@ -21,6 +21,7 @@ help:
 	@echo '  make up      a cluster that stays; prints how to reach it'
 	@echo '  make down    delete it'
 	@echo '  make clean   delete what earlier runs left behind: clusters, engine, networks (runs/ stays)'
+	@echo '  supported versions: supported.toml; scripts/matrix prints the combinations of the nightly run'
 	@echo
 	@echo '  variables           default'
 	@echo '  MANIFESTS=DIR       each scenario its own topology; else every scenario uses DIR'
@@ -53,7 +54,7 @@ test: setup
 	    && PATH="$$(dirname "$$kubectl"):$$PATH" .venv/bin/python -m pytest tests/unit
 
 docs: setup
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 lint: setup
 	.venv/bin/ruff check .

@@ -86,7 +86,7 @@ class Runner:
     def act(self, place: Path, **inputs: str) -> subprocess.CompletedProcess[str]:
         """The one step of the action that is ours, with its inputs."""
         described = action()["inputs"]
-        (step,) = [step for step in action()["runs"]["steps"] if "run" in step]
+        (step,) = [step for step in action()["runs"]["steps"] if step.get("id") == "qualify"]
         given = {name: str(each.get("default", "")) for name, each in described.items()} | {
             name.replace("_", "-"): value for name, value in inputs.items()
         }
@@ -224,6 +224,25 @@ def test_the_rules_alone_for_real(runner):
     assert runner.outputs() == {"verdict": "fail", "exit-code": "1"}
     runner.act(ROOT, manifests="chroma", lint_only="true")
     assert runner.outputs()["verdict"] in {"pass", "fail"}
+
+
+def test_the_cache_follows_from_what_is_compiled(runner, tmp_path):
+    (step,) = [step for step in action()["runs"]["steps"] if step.get("id") == "key"]
+    place = tmp_path / "it's here"
+    shutil.copytree(ROOT / "images" / "go" / "kind", place / "images" / "go" / "kind")
+    shutil.copy(ROOT / "images" / "images.toml", place / "images")
+
+    def key() -> str:
+        env = {name: expanded(text, {}, {"action_path": str(place)}) for name, text in step["env"].items()}
+        done = runner.run(step["run"], env)
+        assert done.returncode == 0, done.stderr
+        return runner.outputs()["key"]
+
+    first = key()
+    assert re.fullmatch(r"[0-9a-f]{16}", first)
+    assert key() == first
+    (place / "images" / "go" / "kind" / "go.mod").write_text("module other\n")
+    assert key() != first
 
 
 def test_the_nightly_takes_the_matrix_of_the_file(runner):

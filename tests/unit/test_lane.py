@@ -229,6 +229,18 @@ def test_an_interrupted_run_ends_its_lane(lanes, sent):
     assert lanes.outcomes["b::slow"] == "unknown"
 
 
+def test_the_time_limit_holds_for_both_lanes(lanes):
+    code, said = lanes.run(
+        SLOW.format(HERE), SLOW.format(BESIDE).replace("'slow'", "'slow-beside'"), "--time-limit=25s"
+    )
+    assert (code, lanes.verdict["verdict"]) == (3, "unknown"), said
+    # On a machine so slow that a lane has not begun by then, it is not begun.
+    assert lanes.outcomes["a::slow"] in {"unknown", "not-run"}
+    assert lanes.outcomes["b::slow"] in {"unknown", "not-run"}
+    assert {finding["rule"] for finding in lanes.verdict["findings"]} <= {"time-limit", "second-lane"}
+    assert "time-limit" in {finding["rule"] for finding in lanes.verdict["findings"]}
+
+
 def test_a_run_that_is_killed_takes_its_lane_with_it(lanes):
     process = lanes.start(SLOW.format(HERE), SLOW.format(BESIDE).replace("'slow'", "'slow-beside'"))
     lanes.wait_for("slow-beside")

@@ -50,6 +50,7 @@ kind: Service
 metadata: {name: chroma-service}
 spec: {selector: {app: chroma}, ports: [{port: 8000}]}
 """
+DEFAULT = {"kind": "ServiceAccount", "metadata": {"name": "default"}}
 ALL = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
 
 
@@ -88,7 +89,7 @@ def theirs(tmp_path, monkeypatch, pytester):
     kubectl.write_text(KUBECTL)
     kubectl.chmod(0o755)
     (tmp_path / "kinds").write_text(KINDS)
-    (tmp_path / "there").write_text('{"items": []}')
+    (tmp_path / "there").write_text(json.dumps({"items": [DEFAULT]}))
     (tmp_path / "chroma").mkdir()
     (tmp_path / "chroma" / "all.yaml").write_text(CHROMA)
     (pytester.path / "manifests").symlink_to(ROOT / "manifests")
@@ -156,23 +157,10 @@ def test_rights_on_kinds_of_the_candidate_alone_are_asked_for_too(qualify, their
     assert "in theirs: get cronjobs.batch" in result.stdout.str() + result.stderr.str()
 
 
-def test_a_kind_that_the_cluster_does_not_know(qualify, theirs):  # noqa: F811
-    monitor = {
-        "apiVersion": "monitoring.coreos.com/v1",
-        "kind": "ServiceMonitor",
-        "metadata": {"name": "m"},
-        "spec": {},
-    }
-    (theirs.place / "chroma" / "monitor.yaml").write_text(yaml.safe_dump(monitor))
-    result, _ = qualify(BODY, *theirs("--yes"))
-    assert result.ret == 2
-    assert "the cluster knows no kind ServiceMonitor" in result.stdout.str() + result.stderr.str()
-
-
 def test_a_lent_namespace_must_be_empty_of_what_is_not_everywhere(qualify, theirs):  # noqa: F811
     usual = [
         {"kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt"}},
-        {"kind": "ServiceAccount", "metadata": {"name": "default"}},
+        DEFAULT,
         {"kind": "Secret", "type": "kubernetes.io/dockerconfigjson", "metadata": {"name": "pull"}},
     ]
     there = theirs.place / "there"
@@ -183,6 +171,13 @@ def test_a_lent_namespace_must_be_empty_of_what_is_not_everywhere(qualify, their
     result, _ = qualify(BODY, *theirs("--yes", "--namespace", "theirs"))
     assert result.ret == 2
     assert "the namespace theirs is not empty, there is: Service shop" in result.stdout.str() + result.stderr.str()
+
+
+def test_a_lent_namespace_must_be_there(qualify, theirs):  # noqa: F811
+    (theirs.place / "there").write_text('{"items": []}')
+    result, _ = qualify(BODY, *theirs("--yes", "--namespace", "theirs"))
+    assert result.ret == 2
+    assert "there is no namespace theirs; make it" in result.stdout.str() + result.stderr.str()
 
 
 def test_an_api_server_that_does_not_answer(qualify, theirs):  # noqa: F811
@@ -231,7 +226,6 @@ def test_second(helper): pass
 def test_inside(): raise UnavailableError("no second namespace")
 def test_plain(): pass
 """
-    (theirs.place / "there").write_text('{"items": []}')
     marks = ("-o", "markers=own_cluster\nown_namespaces")
     _, written = qualify(body, *theirs("--yes", "--namespace", "theirs"), *marks)
     seen = {each["name"].partition("::")[2]: (each["outcome"], each["reason"]) for each in written["scenarios"]}

@@ -19,6 +19,7 @@ import yaml
 
 from chroma_qualify.cluster.images.catalog import load_catalog
 from chroma_qualify.cluster.images.golang import program_dir
+from chroma_qualify.cluster.model import RUN_LABEL
 from chroma_qualify.errors import UsageError
 
 CURRENT = "current-context"
@@ -44,6 +45,20 @@ class Context:
     server: str
     sources: tuple[Path, ...]
     document: Mapping[str, Any] = dataclasses.field(repr=False)
+
+    def question(self, lent: str = "", kinds: Sequence[str] = ()) -> str:
+        """What whoever starts a run there must agree to.
+
+        Args:
+            lent: the namespace that the run is to stay in; "": it makes its own.
+            kinds: of the candidate's objects, as far as they are known.
+        """
+        where = f"uses the namespace {lent}" if lent else f"makes namespaces cq-… of its own (label {RUN_LABEL})"
+        what = f"the candidate ({', '.join(kinds)})" if kinds else "the candidate"
+        return (
+            f"This run goes to the context {self.name}, {self.server}: it {where}, deploys {what} there, starts helper "
+            "pods, and breaks Chroma on purpose; at its end it deletes what it made, and it touches nothing else."
+        )
 
 
 def find_context(kubeconfig: Path | None, wanted: str) -> Context:

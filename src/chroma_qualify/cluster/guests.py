@@ -20,6 +20,7 @@ from chroma_qualify.cluster.lease import boot_id, process_lives, start_time
 from chroma_qualify.cluster.model import RUN_LABEL, Cluster, Guest
 from chroma_qualify.errors import InfraError, QualifyError, UsageError
 
+_LISTED = ("-o", "name", "--request-timeout=20s")  # a cluster that is away is not waited for long
 _GONE = 300.0  # s until what was deleted must be gone: a server may have 90 s to stop
 
 
@@ -129,7 +130,10 @@ def sweep_guests(say: Callable[[str], None], *, server: str = "") -> list[str]:
         try:
             swept += _sweep(lease)
         except QualifyError as error:
-            say(f"run {lease.run} left something in {lease.place} that cannot be deleted now: {error.message}")
+            say(
+                f"run {lease.run} left something in {lease.place} that cannot be deleted now: {error.message}; "
+                f"if that cluster is gone for good, delete {guest_dir(lease.run)}"
+            )
             continue
         leave(lease.run)
     return swept
@@ -146,12 +150,12 @@ def delete_own(cluster: Cluster, *, timeout: float = _GONE) -> list[str]:
         raise InfraError(f"cluster {cluster.name} is ours, nothing in it is deleted by a label")
     label = ["--selector", f"{RUN_LABEL}={guest.run}"]
     if not guest.namespace:
-        names = cluster.run_kubectl("get", "namespaces", *label, "-o", "name").stdout.split()
+        names = cluster.run_kubectl("get", "namespaces", *label, *_LISTED).stdout.split()
         what: tuple[str, ...] = ("namespaces",)
         place: list[str] = []
     else:
         what, place = (",".join(guest.kinds),), [f"--namespace={guest.namespace}"]
-        names = cluster.run_kubectl("get", *what, *label, *place, "-o", "name").stdout.split()
+        names = cluster.run_kubectl("get", *what, *label, *place, *_LISTED).stdout.split()
     if names:
         # In the foreground: an owner is gone when all that it owned is.
         words = ["--cascade=foreground", "--ignore-not-found", "--wait", f"--timeout={timeout:.0f}s"]

@@ -185,6 +185,11 @@ def _pod(
     if priority and priority not in known:
         del pod["priorityClassName"]
         yield f"the PriorityClass {priority}", "the default priority"
+    account = pod.get("serviceAccountName") or pod.get("serviceAccount")
+    if account not in {None, "default", *(item["metadata"]["name"] for item in of_kind(objects, "ServiceAccount"))}:
+        pod.pop("serviceAccountName", None)
+        pod.pop("serviceAccount", None)
+        yield f"the ServiceAccount {account}, which is not among the manifests", "the default one"
     if place.pulls:
         return
     for container in (*mappings(pod.get("containers")), *mappings(pod.get("initContainers"))):

@@ -6,13 +6,13 @@ Pure. Made once, read by every rule.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chroma_qualify.deployment.causes import pod_ready
 from chroma_qualify.deployment.objects import KubeObject
 from chroma_qualify.doctor.snapshot import Log, MemoryUse, Snapshot, VolumeUse
+from chroma_qualify.lint import objects
 from chroma_qualify.lint.objects import (
     Workload,
     at,
@@ -26,7 +26,6 @@ from chroma_qualify.lint.objects import (
 )
 from chroma_qualify.lint.server import Listening, server
 
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 # What a rule of `lint` judges: what people write, not what controllers make of it.
 _WRITTEN = (
     "ConfigMap",
@@ -137,8 +136,8 @@ def chroma_pods(objects: Sequence[KubeObject]) -> list[KubeObject]:
 
 def quantity(text: object) -> int | None:
     """A Kubernetes quantity of memory or storage in bytes; None where there is none."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMGT]|[KMGT]i)?", str(text))
-    return int(float(match[1]) * _UNITS[match[2] or ""]) if match else None
+    found = objects.quantity(text)
+    return None if found is None else int(found)
 
 
 def claims_of(pod: KubeObject) -> list[str]:

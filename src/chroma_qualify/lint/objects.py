@@ -16,7 +16,9 @@ KubeObject: TypeAlias = Mapping[str, Any]
 CHROMA_PORT = 8000  # where the server listens unless told otherwise
 _UNITS = {
     "": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
+    "E": 1e18,
     "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50,
+    "Ei": 2.0**60,
 }  # fmt: skip
 _WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Pod")
 _IMAGE_NAMES = frozenset({"chroma", "chromadb", "chroma-server", "chromadb-server"})
@@ -55,8 +57,10 @@ def quantity(value: object) -> float | None:
     """A Kubernetes quantity as a number (bytes, cores); None for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,9})?)([mkMGTP]|[KMGTP]i)?", value) if isinstance(value, str) else None
-    return float(match[1]) * _UNITS[match[2] or ""] if match else None
+    if not isinstance(value, str):
+        return None
+    match = re.fullmatch(r"\+?([0-9]{1,18}(?:\.\d{0,9})?|\.\d{1,9})(?:[eE]\+?(\d{1,2})|([mkMGTPE]|[KMGTPE]i)?)", value)
+    return float(match[1]) * 10.0 ** int(match[2] or 0) * _UNITS[match[3] or ""] if match else None
 
 
 def flatten(objects: Iterable[object]) -> list[KubeObject]:
@@ -97,6 +101,11 @@ def find(objects: Iterable[KubeObject], kind: str, name: str, namespace: str) ->
         if name_of(obj) == name and namespace_of(obj) == namespace:
             return obj
     return None
+
+
+def words(labels: Mapping[str, Any]) -> str:
+    """Labels for a person, or "none"."""
+    return ",".join(f"{key}={value}" for key, value in labels.items()) or "none"
 
 
 def selects(selector: object, labels: Mapping[str, Any]) -> bool:
@@ -260,6 +269,15 @@ def workloads(objects: Iterable[KubeObject]) -> list[Workload]:
         for obj in objects
         if obj.get("kind") in _WORKLOAD_KINDS
     ]
+
+
+def all_pod_labels(objects: Sequence[KubeObject]) -> list[tuple[str, Mapping[str, Any]]]:
+    """(namespace, labels) of all pods that the objects make, those of jobs too."""
+    found = [(workload.namespace, workload.labels) for workload in workloads(objects)]
+    for obj in of_kind(objects, "Job", "CronJob"):
+        spec = at(obj, "spec", "jobTemplate", "spec") if obj.get("kind") == "CronJob" else obj.get("spec")
+        found.append((namespace_of(obj), mapping(at(spec, "template", "metadata", "labels"))))
+    return found
 
 
 def chroma_workloads(objects: Iterable[KubeObject]) -> list[Workload]:

@@ -170,7 +170,7 @@ def server(objects: Sequence[KubeObject], workload: Workload, container: Mapping
     if not path:
         given = {key: Setting(key, value) for key, value in _OPTION_DEFAULTS.items()}
         for name, text in options.items():
-            given[_OPTIONS[name]] = Setting(name, _scalar(text), workload.reference, f"{where}.args")
+            given[_OPTIONS[name]] = Setting(name, _expanded(text), workload.reference, f"{where}.args")
         return Server(known=True, file="", settings=given, all_seen=True)
     settings: dict[str, Setting] = {}
     file, seen = _file(objects, workload, container, path)
@@ -183,7 +183,7 @@ def server(objects: Sequence[KubeObject], workload: Workload, container: Mapping
         seen = False
     for variable in environment(objects, workload, container):
         if variable.name.startswith(_PREFIX):
-            value = variable.value if variable.value is UNSEEN else _scalar(str(variable.value))
+            value = variable.value if variable.value is UNSEEN else _expanded(str(variable.value))
             key = variable.name.removeprefix(_PREFIX).lower().replace("__", ".")
             settings[key] = dataclasses.replace(variable, value=value)
     for entry in mappings(container.get("envFrom")):
@@ -302,6 +302,11 @@ def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, ob
         yield f"{above}{key}", value
         if isinstance(value, Mapping) and above.count(".") < 8:
             yield from _flat(value, f"{above}{key}.")
+
+
+def _expanded(text: str) -> object:
+    """The same as `_scalar`, where nothing is put in by Kubernetes (`$(NAME)`) or a shell."""
+    return UNSEEN if re.search(r"\$[({A-Za-z_]", text) else _scalar(text)
 
 
 def _scalar(text: str) -> object:

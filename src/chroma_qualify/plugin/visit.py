@@ -1,7 +1,7 @@
 """A run in a cluster that is not ours: what must hold before anything is made there, and that all goes again.
 
     hooks.pytest_sessionstart → `visit`: rights, what the cluster lacks, the question to the user, what a dead run left
-    fixture `cluster`         → `Visit.cluster`
+    fixture `cluster`         → `Visit.used`
     after the last fixture    → `Visit.end`: what is left is deleted, by its label, and the lease with it
 
 Whatever is wrong is said before anything is made, in one sentence.
@@ -20,9 +20,8 @@ import pytest
 
 from chroma_qualify.cluster.existing import Context, find_context
 from chroma_qualify.cluster.guests import delete_own, enter, leave, sweep_guests
-from chroma_qualify.cluster.model import RUN_LABEL, Cluster, Guest
+from chroma_qualify.cluster.model import Cluster, Guest
 from chroma_qualify.cluster.rights import Right, facts, missing, read_rights
-from chroma_qualify.deployment.guest import cluster_scoped
 from chroma_qualify.deployment.objects import Candidate, of_kind
 from chroma_qualify.errors import InfraError, UsageError
 from chroma_qualify.findings import Finding, Severity
@@ -44,10 +43,15 @@ _SHOWN = 6  # of a list, in a sentence
 class Visit:
     """The cluster, from its lease to its end."""
 
-    def __init__(self, cluster: Cluster, context: Context, lacks: Sequence[str]) -> None:
+    def __init__(self, cluster: Cluster, lacks: Sequence[str]) -> None:
+        """Begin nothing.
+
+        Args:
+            cluster: its lease is ours.
+            lacks: what it has not, one sentence each.
+        """
         self.cluster = cluster
         self.lacks = tuple(lacks)
-        self._context = context
         self.begun = self.over = False
 
     @contextlib.contextmanager
@@ -124,12 +128,13 @@ def visit(
         kinds = tuple(sorted({_name(right) for right in rights if right.verb == "delete"} & set(known)))
         lacks = tuple(facts(cluster, _storage_class(candidate)))
         if not options.yes:
-            _refuse_no(confirm(_question(context, lent, run_id, candidate)))
+            made = sorted({str(item["kind"]) for item in candidate.objects if item["kind"] != "Namespace"})
+            _refuse_no(confirm(context.question(lent, made)))
         for gone in sweep_guests(say, server=context.server):
             say(f"{gone}: left behind by an earlier run, deleted")
         if lent:
             _refuse_full(cluster, lent, kinds)
-        return Visit(enter(context, Guest(run_id, lent, role, kinds), loader=loader), context, lacks)
+        return Visit(enter(context, Guest(run_id, lent, role, kinds), loader=loader), lacks)
     except BaseException:
         leave(run_id)
         raise
@@ -153,20 +158,6 @@ def ask(config: pytest.Config, question: str) -> bool:
     finally:
         if capture is not None:
             capture.resume_global_capture()
-
-
-def _question(context: Context, lent: str, run_id: str, candidate: Candidate) -> str:
-    kinds = ", ".join(sorted({str(item["kind"]) for item in candidate.objects if item["kind"] != "Namespace"}))
-    where = (
-        f"uses the namespace {lent}"
-        if lent
-        else f"makes namespaces named cq-…-{run_id[-6:]}-N (label {RUN_LABEL}={run_id})"
-    )
-    return (
-        f"This run goes to the context {context.name}, {context.server}: it {where}, deploys the candidate in it "
-        f"({kinds}), starts helper pods and breaks Chroma on purpose; at its end it deletes what it made, and "
-        f"touches nothing else."
-    )
 
 
 def _refuse_no(answer: bool) -> None:
@@ -221,15 +212,9 @@ def _rights_of(candidate: Candidate, known: Mapping[str, tuple[str, str]], right
     """Rights on kinds of the candidate that the role file does not have."""
     by_kind = {(group, kind): name for name, (group, kind) in known.items()}
     names = {_name(right) for right in rights}
-    outside = {id(item) for item in cluster_scoped(candidate)}
     for item in candidate.objects:
         group = item["apiVersion"].rpartition("/")[0]
-        name = by_kind.get((group, item["kind"]))
-        if name is None and id(item) not in outside:
-            raise UsageError(
-                f"the cluster knows no kind {item['kind']} ({item['apiVersion']}), which the candidate has",
-                remedy="install its definition there, or leave the object out",
-            )
+        name = by_kind.get((group, item["kind"]))  # None: it is left out, see `deployment.fit`
         if name is not None and name not in names:
             names.add(name)
             for verb in ("get", "list", "watch", "create", "patch", "delete"):
@@ -256,9 +241,10 @@ def _storage_class(candidate: Candidate) -> str | None:
 def _refuse_full(cluster: Cluster, namespace: str, kinds: Sequence[str]) -> None:
     """The lent namespace must be empty of what is not ours, for ours would meet it."""
     done = cluster.run_kubectl("get", ",".join(kinds), f"--namespace={namespace}", "-o", "json", timeout=60)
-    found = [
-        f"{item['kind']} {item['metadata']['name']}" for item in json.loads(done.stdout)["items"] if not _theirs(item)
-    ]
+    items = json.loads(done.stdout)["items"]
+    if not any(item["kind"] == "ServiceAccount" for item in items):  # every namespace has one
+        raise UsageError(f"there is no namespace {namespace}", remedy="make it, empty, and lend it to the run")
+    found = [f"{item['kind']} {item['metadata']['name']}" for item in items if not _theirs(item)]
     if found:
         shown = f"{', '.join(found[:_SHOWN])}{f' and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''}"
         raise UsageError(

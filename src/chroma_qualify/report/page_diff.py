@@ -12,7 +12,7 @@ from pathlib import Path
 from chroma_qualify.report.charts import Band, Chart, Column, Line, Timeline, chart, lanes, timeline
 from chroma_qualify.report.compare import compare
 from chroma_qualify.report.comparison import Answer, Change, Comparison, Figure
-from chroma_qualify.report.page import put, sentence
+from chroma_qualify.report.page import put
 from chroma_qualify.report.series import read_series
 from chroma_qualify.report.template import fill
 
@@ -32,6 +32,7 @@ _CHANGE = {
     Change.OTHER: "unknown",
 }
 _ORDER = (Change.WORSE, Change.NEW, Change.OTHER, Change.BETTER, Change.GONE, Change.SAME)
+_REASONS = 8  # on the first screen
 _MAIN = {"latency": "p95", "throughput": "all", "cpu": "all pods", "memory": "all pods"}
 
 
@@ -68,7 +69,8 @@ def diff_page(comparison: Comparison, line: Timeline) -> str:
         tone=_TONE[comparison.answer],
         word=_WORD[comparison.answer],
         meaning=_MEANING[comparison.answer],
-        why=[sentence(each.rstrip(".")) for each in comparison.why],
+        why=[f"{each.rstrip('.')}." for each in comparison.why[:_REASONS]],
+        more=max(0, len(comparison.why) - _REASONS),
         parts=parts,
         change=_CHANGE,
         findings=findings,

@@ -174,6 +174,15 @@ def test_what_a_kind_cluster_cannot_have_is_replaced_and_told():
     assert fit(here, KIND) is here  # nothing is left to change
 
 
+def test_an_account_that_somebody_else_makes():
+    found = load("elsewhere")
+    assert pod_of(fit(found, KIND))["serviceAccountName"] == "knowledge"
+    without = found.with_objects([item for item in found.objects if item["kind"] != "ServiceAccount"])
+    here = fit(without, KIND)
+    assert "serviceAccountName" not in pod_of(here)
+    assert "the ServiceAccount knowledge, which is not among the manifests" in " ".join(messages(here, STOOD_IN))
+
+
 def test_where_nodes_pull_the_image_stays():
     here = fit(load("plain"), dataclasses.replace(KIND, pulls=True))
     assert pod_of(here)["containers"][0]["image"] == "registry.company.example/mirrors/chroma:1.5.9"
@@ -208,10 +217,11 @@ def test_in_somebodys_cluster_nothing_outside_the_namespace_is_touched_and_nothi
     assert pod_of(here)["priorityClassName"] == "business-critical"
     plain = fit(load("plain"), SOMEBODYS)
     assert plain.deployment == load("plain").deployment
-    assert messages(plain, STOOD_IN) == [
+    (told,) = messages(plain, STOOD_IN)
+    assert told == (
         "Service/memory is run with one that the cluster chooses in place of the address 10.96.77.7; "
         "one that the cluster chooses in place of the node port 30881"
-    ]
+    )
 
 
 def test_a_chart_is_not_manifests(tmp_path):

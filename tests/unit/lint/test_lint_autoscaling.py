@@ -79,7 +79,7 @@ def test_an_autoscaler_of_nothing_is_named():
     assert_one("hpa-target-missing", [workload(), away], SCALER, "another namespace")
 
 
-@pytest.mark.parametrize("scaler", [hpa(), hpa(target="web"), hpa(kind="Rollout")])
+@pytest.mark.parametrize("scaler", [hpa(), hpa(target="web"), hpa(target="my-vector-db-web"), hpa(kind="Rollout")])
 def test_autoscalers_of_something_or_for_others(scaler):
     assert findings("hpa-target-missing", [workload(), scaler]) == []
 

@@ -93,6 +93,8 @@ def test_a_variable_that_stops_the_server_is_named(name, value):
         from_variables(CHROMA_CORS_ALLOW_ORIGINS='["*"]', CHROMA_PORT="8000", CHROMA_ALLOW_RESET="TRUE"),
         from_variables({"image": "chromadb/chroma:0.6.3"}, CHROMA_PORT="x"),
         from_variables({"command": ["chroma", "run", "--port", "9000"]}, CHROMA_PORT="x"),  # not read
+        from_variables(CHROMA_PORT="$(PORT)", CHROMA_ALLOW_RESET="$(RESET)"),  # Kubernetes puts it in
+        from_variables({"command": ["sh", "-c", "chroma run --path /data --port ${PORT}"]}),
         from_variables({"command": ["/start"]}, CHROMA_PORT="x"),  # read by nobody knows whom
     ],
 )

@@ -4,6 +4,7 @@ import pytest
 from lint_builders import assert_one, container, findings, merge, meta, workload
 
 from chroma_qualify.findings import Severity
+from chroma_qualify.lint.objects import quantity
 from chroma_qualify.lint.settings import Settings
 
 DB = "Deployment/vector-db"
@@ -86,7 +87,7 @@ def of_image(image):
         ("registry.example:5000/chroma", Severity.FAIL),
         ("chromadb/chroma:latest", Severity.FAIL),
         ("chromadb/chroma:main", Severity.FAIL),
-        ("ghcr.io/chroma-core/chroma:1.5.9-dev", Severity.FAIL),
+        ("ghcr.io/chroma-core/chroma:1.5-dev", Severity.FAIL),
         ("own/chroma:nightly", Severity.FAIL),
         ("chromadb/chroma:1.5", Severity.NOTE),
         ("chromadb/chroma:1", Severity.NOTE),
@@ -105,6 +106,7 @@ def test_an_image_that_moves_is_named(image, severity):
         "chromadb/chroma@sha256:ab",
         "chromadb/chroma:latest@sha256:ab",
         "own/chroma:1",
+        "own/chroma:1.2.3-stable",
         "own/chroma:git-3f2a1b",
         "own/chroma:mainframe",
     ],
@@ -117,3 +119,25 @@ def test_an_old_chroma_is_noted():
     assert_one("old-chroma", of_image("chromadb/chroma:0.6.3"), DB, "0.6.3", severity=Severity.NOTE)
     for image in ("chromadb/chroma:1.5.9", "chromadb/chroma", "own/chroma:10.2"):
         assert findings("old-chroma", of_image(image)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("512Mi", 2**29),
+        ("1.5Gi", 1.5 * 2**30),
+        ("2G", 2e9),
+        ("500m", 0.5),
+        ("2e9", 2e9),
+        ("1E", 1e18),
+        (3, 3.0),
+        (".5", 0.5),
+    ],
+)
+def test_quantities(text, number):
+    assert quantity(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "much", "1 Gi", "-1", "1KiB", True, None, [], "1" * 40, "٣Gi"])
+def test_no_quantities(text):
+    assert quantity(text) is None

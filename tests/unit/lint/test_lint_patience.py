@@ -26,6 +26,7 @@ def asked(timeout=None, cpu="500m", probe="livenessProbe", **more):
         (asked(cpu="250m", timeout=3), Severity.FAIL),
         (asked(cpu="1"), Severity.NOTE),
         (asked(cpu=2), Severity.NOTE),
+        (asked(1, httpGet=None, exec={"command": ["curl", "-f", "http://[::1]:9000/api/v2/heartbeat"]}), Severity.FAIL),
     ],
 )
 def test_a_liveness_probe_without_patience_is_named(objects, severity):
@@ -47,6 +48,8 @@ def test_out_of_the_service_is_less_than_restarted():
         asked(1, cpu=None),
         asked(1, httpGet=None, tcpSocket={"port": 9000}),
         asked(1, probe="startupProbe"),
+        asked(1, httpGet=None, exec={"command": ["pgrep", "chroma"]}),
+        asked(1, httpGet={"path": "/healthz", "port": 9000}),
     ],
 )
 def test_patience(objects):

@@ -59,7 +59,8 @@ def hpa_target_missing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
         there = [w for w in workloads(objects) if w.kind == kind and w.name == name]
         if kind not in _SCALED or any(w.namespace == namespace_of(scaler) for w in there):
             continue
-        if not there and not any(word in str(name) for word in _words_of_chroma(objects)):
+        meant = "chroma" in str(name) or any(w.name == name for w in chroma_workloads(objects))
+        if not there and not meant:
             continue  # it may be for what is deployed elsewhere
         yield Finding(
             "hpa-target-missing",
@@ -92,11 +93,6 @@ def hpa_bounds(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                 reference(scaler),
                 path=f"spec.{least}",
             )
-
-
-def _words_of_chroma(objects: Sequence[KubeObject]) -> set[str]:
-    """What an autoscaler's target is called that is meant for Chroma."""
-    return {"chroma"} | {workload.name for workload in chroma_workloads(objects) if workload.name}
 
 
 def _utilization_targets(scaler: KubeObject) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from chroma_qualify.lint.objects import Image, KubeObject, chroma_workloads, is_
 _MOVES = re.compile(
     r"(.*[-_.])?(latest|main|master|trunk|head|develop|dev|edge|nightly|canary|stable|snapshot|next)", re.IGNORECASE
 )
+_WHOLE = re.compile(r"\d+\.\d+\.\d+")
 _PARTIAL = re.compile(r"v?\d+(\.\d+)?")
 
 
@@ -28,7 +29,7 @@ def mutable_image(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                 continue
             if not tag:
                 severity, why = Severity.FAIL, "has no tag, so it is `latest`"
-            elif _MOVES.fullmatch(tag):
+            elif _MOVES.fullmatch(tag) and not _WHOLE.search(tag):
                 severity, why = Severity.FAIL, f"has a tag that moves ({tag})"
             elif is_published(container) and _PARTIAL.fullmatch(tag):
                 severity, why = Severity.NOTE, f"has a tag that names no whole version ({tag})"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chroma_qualify.findings import Finding, Severity
-from chroma_qualify.lint.objects import KubeObject, Workload, at, chroma_workloads, mapping, quantity, whole
+from chroma_qualify.lint.objects import KubeObject, Workload, at, chroma_workloads, mapping, quantity, strings, whole
 
 _MEDIAN, _P95, _AT_CPU = 1.8, 5.5, 0.5  # s, s, cores
 _DRAIN, _DRAIN_CPU = 12.7, 2.0  # s, cores
@@ -30,14 +30,19 @@ def _cpu(container: Mapping[str, Any]) -> float | None:
     return quantity(at(container, "resources", "limits", "cpu")) or None
 
 
+def _asks_chroma(probe: Mapping[str, Any]) -> bool:
+    """Whether it waits for Chroma's answer; a TCP connection is accepted by the kernel, however busy Chroma is."""
+    return any("/api/" in word for word in (str(at(probe, "httpGet", "path")), *strings(at(probe, "exec", "command"))))
+
+
 def probe_timeout(objects: Sequence[KubeObject]) -> Iterator[Finding]:
     """Rule `probe-timeout`: under load, a server that is well does not answer in time."""
     for workload, container in _containers(objects):
         cpu = _cpu(container)
         for probe in ("readinessProbe", "livenessProbe"):
             asked = mapping(container.get(probe))
-            if cpu is None or not (mapping(asked.get("httpGet")) or mapping(asked.get("exec"))):
-                continue  # a TCP connection is accepted by the kernel, however busy Chroma is
+            if cpu is None or not _asks_chroma(asked):
+                continue
             timeout = whole(asked.get("timeoutSeconds"), 1)
             median, p95 = _MEDIAN * _AT_CPU / cpu, _P95 * _AT_CPU / cpu
             if timeout >= p95:
@@ -62,7 +67,7 @@ def liveness_eager(objects: Sequence[KubeObject]) -> Iterator[Finding]:
     """Rule `liveness-eager`: the server is restarted after a few seconds without an answer."""
     for workload, container in _containers(objects):
         probe = mapping(container.get("livenessProbe"))
-        if not (mapping(probe.get("httpGet")) or mapping(probe.get("exec"))):
+        if not _asks_chroma(probe):
             continue
         period, failures = whole(probe.get("periodSeconds"), 10), whole(probe.get("failureThreshold"), 3)
         if period * failures < _EAGER:

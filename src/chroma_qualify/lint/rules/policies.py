@@ -13,6 +13,7 @@ from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint.objects import (
     KubeObject,
     Workload,
+    all_pod_labels,
     at,
     chroma_workloads,
     mapping,
@@ -23,6 +24,7 @@ from chroma_qualify.lint.objects import (
     reference,
     selects,
     strings,
+    words,
     workloads,
 )
 from chroma_qualify.lint.server import server
@@ -50,7 +52,7 @@ def policy_missing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                 f"No NetworkPolicy selects the pods of {workload.reference}: every pod of the cluster may connect, and "
                 "Chroma asks nobody for a credential.",
                 f"{len(of_kind(objects, 'NetworkPolicy'))} NetworkPolicies; labels of the pods: "
-                f"{_words(workload.labels)}",
+                f"{words(workload.labels)}",
                 "Add a NetworkPolicy that lets in Chroma's clients and monitoring.",
                 workload.reference,
             )
@@ -113,23 +115,20 @@ def policy_egress_blocked(objects: Sequence[KubeObject]) -> Iterator[Finding]:
 
 def policy_matches_nothing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
     """Rule `policy-matches-nothing`: a policy that is meant for Chroma selects no pod."""
-    pods = [(workload.namespace, workload.labels) for workload in workloads(objects)]
-    for obj in of_kind(objects, "Job", "CronJob"):
-        spec = at(obj, "spec", "jobTemplate", "spec") if obj.get("kind") == "CronJob" else obj.get("spec")
-        pods.append((namespace_of(obj), mapping(at(spec, "template", "metadata", "labels"))))
+    pods = all_pod_labels(objects)
     here = {workload.namespace for workload in chroma_workloads(objects)}
     for policy in of_kind(objects, "NetworkPolicy"):
         selector = mapping(at(policy, "spec", "podSelector"))
-        words = [name_of(policy), *map(str, mapping(selector.get("matchLabels")).values())]
-        meant = any("chroma" in word for word in words)
+        said = [name_of(policy), *map(str, mapping(selector.get("matchLabels")).values())]
+        meant = any("chroma" in word for word in said)
         place = namespace_of(policy)
         if meant and place in here and not any(ns == place and selects(selector, labels) for ns, labels in pods):
             yield Finding(
                 "policy-matches-nothing",
                 Severity.FAIL,
                 f"{reference(policy)} selects none of the pods, so it protects nothing.",
-                f"spec.podSelector: {_words(mapping(selector.get('matchLabels')))}; labels of pods: "
-                f"{'; '.join(sorted({_words(labels) for ns, labels in pods if ns == place}))}",
+                f"spec.podSelector: {words(mapping(selector.get('matchLabels')))}; labels of pods: "
+                f"{'; '.join(sorted({words(labels) for ns, labels in pods if ns == place}))}",
                 "Make spec.podSelector match the labels of Chroma's pods.",
                 reference(policy),
                 path="spec.podSelector",
@@ -175,7 +174,7 @@ def policy_namespace_label(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                         Severity.FAIL,
                         f"{reference(policy)} selects the namespace {labels['name']} by the label `name`, which "
                         f"Kubernetes gives no namespace: unless somebody does, {shut}.",
-                        f"spec.{direction}[{number}].{peers}[{place}].namespaceSelector: {_words(labels)}",
+                        f"spec.{direction}[{number}].{peers}[{place}].namespaceSelector: {words(labels)}",
                         f"Select {_NAME}: {labels['name']}, which every namespace has.",
                         reference(policy),
                         path=f"spec.{direction}[{number}].{peers}[{place}].namespaceSelector",
@@ -358,7 +357,3 @@ def _may_be_prometheus(rule: Mapping[str, Any]) -> bool:
         or any(word in str(peer.get("podSelector")).lower() for word in ("prometheus", "monitor", "metrics"))
         for peer in peers
     )
-
-
-def _words(labels: Mapping[str, Any]) -> str:
-    return ",".join(f"{key}={value}" for key, value in labels.items()) or "none"

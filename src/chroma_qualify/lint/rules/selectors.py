@@ -9,6 +9,7 @@ from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint.objects import (
     KubeObject,
     Workload,
+    all_pod_labels,
     at,
     chroma_workloads,
     mapping,
@@ -19,6 +20,7 @@ from chroma_qualify.lint.objects import (
     reference,
     selects,
     strings,
+    words,
     workloads,
 )
 from chroma_qualify.lint.rules.services import leads_to, meant_for
@@ -35,8 +37,8 @@ def selector_mismatch(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                 "selector-mismatch",
                 Severity.FAIL,
                 f"{workload.reference} does not select the pods of its own template: Kubernetes refuses it.",
-                f"spec.selector: {_words(mapping(selector.get('matchLabels')))}; labels of the template: "
-                f"{_words(workload.labels)}",
+                f"spec.selector: {words(mapping(selector.get('matchLabels')))}; labels of the template: "
+                f"{words(workload.labels)}",
                 "Give the template the labels that spec.selector names.",
                 workload.reference,
                 path="spec.selector",
@@ -65,8 +67,7 @@ def selector_too_wide(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                     Severity.FAIL,
                     f"Service {name_of(service)} leads to Chroma and to the pods of {other.reference}, which are no "
                     "Chroma: a part of the requests goes astray.",
-                    f"spec.selector: {_words(selector)}; labels of the pods of {other.reference}: "
-                    f"{_words(other.labels)}",
+                    f"spec.selector: {words(selector)}; labels of the pods of {other.reference}: {words(other.labels)}",
                     f"Select a label that only the pods of {workload.reference} have.",
                     reference(service),
                     path="spec.selector",
@@ -79,8 +80,7 @@ def selector_matches_nothing(objects: Sequence[KubeObject]) -> Iterator[Finding]
     Where none leads to Chroma, that is `unreachable`. Services with other names may be for what is not among the
     objects.
     """
-    pods = [(workload.namespace, workload.labels) for workload in workloads(objects)]
-    pods += [(namespace_of(obj), _job_labels(obj)) for obj in of_kind(objects, "Job", "CronJob")]
+    pods = all_pod_labels(objects)
     for workload in chroma_workloads(objects):
         services = [s for s in of_kind(objects, "Service") if namespace_of(s) == workload.namespace]
         if not any(leads_to(service, workload) for service in services):
@@ -96,8 +96,8 @@ def selector_matches_nothing(objects: Sequence[KubeObject]) -> Iterator[Finding]
                     "selector-matches-nothing",
                     Severity.NOTE,
                     f"Service {name_of(service)} selects none of the pods that are described here.",
-                    f"spec.selector: {_words(selector)}; labels of the pods of {workload.reference}: "
-                    f"{_words(workload.labels)}",
+                    f"spec.selector: {words(selector)}; labels of the pods of {workload.reference}: "
+                    f"{words(workload.labels)}",
                     "Correct its selector, or remove it.",
                     reference(service),
                     path="spec.selector",
@@ -160,12 +160,3 @@ def _takes(service: KubeObject, other: Workload) -> bool:
     names = [port.get("name") for port in declared]
     ports = mappings(at(service, "spec", "ports"))
     return any(not isinstance(target := p.get("targetPort") or p.get("port"), str) or target in names for p in ports)
-
-
-def _job_labels(obj: KubeObject) -> Mapping[str, Any]:
-    spec = at(obj, "spec", "jobTemplate", "spec") if obj.get("kind") == "CronJob" else obj.get("spec")
-    return mapping(at(spec, "template", "metadata", "labels"))
-
-
-def _words(labels: Mapping[str, Any]) -> str:
-    return ",".join(f"{key}={value}" for key, value in labels.items()) or "nothing"

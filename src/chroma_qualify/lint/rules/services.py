@@ -21,6 +21,7 @@ from chroma_qualify.lint.objects import (
     of_kind,
     reference,
     selects,
+    words,
 )
 
 
@@ -64,7 +65,7 @@ def meant_for(services: Sequence[KubeObject], workload: Workload) -> list[KubeOb
 
 def _why_not(service: KubeObject, workload: Workload) -> tuple[str, str, str]:
     """Why it does not lead there, what was seen, and what to change."""
-    selector, labels = _words(_selector(service)), _words(workload.labels)
+    selector, labels = words(_selector(service)), words(workload.labels)
     if not _selects(service, workload):
         return (
             f"its selector {selector} matches none of Chroma's pods, which are labelled {labels}",
@@ -95,7 +96,3 @@ def _targets(service: KubeObject) -> list[object]:
 
 def _port_names(workload: Workload) -> set[str]:
     return {str(p["name"]) for c in workload.containers for p in mappings(c.get("ports")) if p.get("name")}
-
-
-def _words(labels: Mapping[str, Any]) -> str:
-    return ",".join(f"{key}={value}" for key, value in labels.items()) or "not at all"

@@ -109,7 +109,7 @@
     if (Math.abs(min - range[0]) > 1e-9 || Math.abs(max - range[1]) > 1e-9) show(min, max);
   };
   const base = (host, height) => ({
-    width: printing ? 660 : Math.max(200, Math.floor(host.clientWidth)), height, padding: [8, 8, 0, 0],
+    width: printing ? 660 : Math.max(200, Math.floor(host.clientWidth)), height, padding: [8, 18, 0, 0],
     cursor: {sync: {key: "run"}, drag: {x: true, y: false, dist: 4}, y: false, points: {size: 6},
       // A double click shows the whole run, in all charts; uPlot's own would only know its data.
       bind: {dblclick: () => () => { show(0, data.seconds); return null; }}},
