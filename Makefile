@@ -66,6 +66,7 @@ lint: setup
 	.venv/bin/mypy scripts/bench-forward
 	.venv/bin/mypy scripts/bench-checks
 	.venv/bin/mypy scripts/bench-recorder
+	.venv/bin/mypy scripts/bench-report
 	.venv/bin/mypy scripts/prove-interrupts
 	.venv/bin/mypy scripts/fault-table
 	.venv/bin/mypy scripts/client-table
