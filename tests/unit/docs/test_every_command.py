@@ -39,6 +39,7 @@ MAKE_AT_ONCE = {"help", "setup"}
 MAKE_WITH_AN_ENGINE = {"e2e", "load", "images", "up", "down", "clean"}
 WITH_AN_ENGINE = {"run", "again", "up", "down", "status", "clean"}
 LEFT_BEHIND = {".git", ".venv", "runs", "build", "my-chroma", "node_modules", "__pycache__"}
+NO_CHOICE = ("--manifests=", "--baseline=", "--seed=", "--time-limit=", "--keep-cluster", "--use-cluster=")
 PATIENCE = 300.0  # s; a second or two, were the machine alone
 
 
@@ -294,11 +295,15 @@ def selected(asked, reader):
 
 
 def pytest_arguments(call: list[str]) -> list[str] | None:
-    """What pytest is given where this call starts it, but for a cluster that stays: here there is none."""
+    """What pytest is given where this call starts it, as far as that selects scenarios.
+
+    Directories were looked at before that, and a cluster that stays is not here.
+    """
     for at, word in enumerate(call):
         if word == "chroma_qualify.plugin" and call[at - 1] in {"-m", "-p"}:
             words = iter(call[at + 1 :])
-            return [each for each in words if each != "--use-cluster" or not next(words)]
+            left = [each for each in words if each != "--use-cluster" or not next(words)]
+            return [each for each in left if not each.startswith(NO_CHOICE)]
     return None
 
 
