@@ -23,7 +23,7 @@ from chroma_qualify.deployment.access import Credentials
 from chroma_qualify.deployment.apply import delete_namespace
 from chroma_qualify.deployment.forward import open_forward
 from chroma_qualify.errors import CandidateError
-from chroma_qualify.plugin.fixtures import fresh_namespace
+from chroma_qualify.plugin.namespaces import fresh_namespace
 from chroma_qualify.workload.client import connect
 
 pytestmark = [pytest.mark.beside, pytest.mark.own_cluster("it makes a StorageClass, which is in no namespace")]

@@ -21,7 +21,10 @@ from chroma_qualify.workload import client
 from chroma_qualify.workload.audit import audit
 from chroma_qualify.workload.records import Values, make_records
 
-pytestmark = pytest.mark.beside
+pytestmark = [
+    pytest.mark.beside,
+    pytest.mark.own_cluster("it tells what stands in, on our own nodes, for what the chart asks for"),
+]
 CHART = "tests/strangers/community-chart"
 RECORDS = 1001  # one past the flush of the index
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from chroma_qualify import cli
 from chroma_qualify.checks.plan import read_plan
+from chroma_qualify.cluster import guests
+from chroma_qualify.cluster.existing import Context
+from chroma_qualify.cluster.model import Guest
 
 
 @pytest.fixture
@@ -60,6 +64,24 @@ def test_a_machine_without_docker_is_told_in_one_sentence(chroma_qualify):
     assert code == 4
     assert err.count("\n") == 1
     assert "docker is not installed" in err
+
+
+def test_a_guest_needs_no_docker_to_clean_up(chroma_qualify):
+    assert chroma_qualify("clean", "--elsewhere") == (0, "nothing was left behind\n", "")
+    server = "https://127.0.0.1:1"
+    document = {"contexts": [], "clusters": [{"cluster": {"server": server}}], "users": []}
+    kubectl = Path(os.environ["PATH"]) / "kubectl"
+    kubectl.write_text("#!/bin/sh\necho 'error: Unauthorized' >&2\nexit 1\n")
+    kubectl.chmod(0o755)
+    guests.enter(Context("theirs", server, (), document), Guest("r-1"), loader="")
+    lease = guests.guest_dir("r-1") / "lease.json"
+    lease.write_text(json.dumps({**json.loads(lease.read_text()), "started": 1}))  # as after `kill -9`
+    code, out, err = chroma_qualify("clean")
+    assert (code, out) == (4, "")
+    assert err.startswith("run r-1 left something in theirs that cannot be deleted now")
+    kubectl.write_text('#!/bin/sh\n[ "$2" = get ] && echo namespace/cq-a\nexit 0\n')
+    assert chroma_qualify("clean") == (0, "deleted: namespace/cq-a in theirs\n", "")
+    assert not lease.parent.exists()
 
 
 def test_plan_says_what_a_run_would_do(chroma_qualify, tmp_path):

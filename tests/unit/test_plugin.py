@@ -367,6 +367,25 @@ def test_what_the_linter_finds_fails_the_run_which_goes_on(qualify, manifests):
     assert any("410" in finding["message"] + finding["evidence"] for finding in verdict["findings"])
 
 
+def test_a_waiver_beside_the_manifests_holds_in_a_run_too(qualify, manifests):
+    deployment = manifests / "deployment.yaml"
+    deployment.write_text(deployment.read_text().replace("/api/v2/", "/api/v1/"))
+    (manifests / "lint-waivers.yaml").write_text(
+        "- {rule: probe-v1-api, object: Deployment/chromadb, reason: of the test, expires: 9999-12-31}\n"
+    )
+    _, verdict = qualify("def test_it(): pass", *with_manifests(manifests))
+    severities = {f["severity"] for f in verdict["findings"] if f["rule"] == "probe-v1-api"}
+    assert severities == {"accepted"}
+    assert all("of the test" in f["message"] for f in verdict["findings"] if f["rule"] == "probe-v1-api")
+
+
+def test_waivers_that_cannot_be_read_are_told_before_anything_is_made(qualify, manifests):
+    (manifests / "lint-waivers.yaml").write_text("- {rule: probe-v1-api}\n")
+    result, verdict = qualify("def test_it(): pass", *with_manifests(manifests))
+    assert (result.ret, verdict) == (2, None)
+    assert "waiver 1: object is missing" in result.stdout.str() + result.stderr.str()
+
+
 def test_a_field_that_does_not_exist_fails_the_run(qualify, manifests):
     deployment = manifests / "deployment.yaml"
     deployment.write_text(deployment.read_text().replace("          resources:", "          resource:"))

@@ -157,19 +157,6 @@ def test_rights_on_kinds_of_the_candidate_alone_are_asked_for_too(qualify, their
     assert "in theirs: get cronjobs.batch" in result.stdout.str() + result.stderr.str()
 
 
-def test_a_kind_that_the_cluster_does_not_know(qualify, theirs):  # noqa: F811
-    monitor = {
-        "apiVersion": "monitoring.coreos.com/v1",
-        "kind": "ServiceMonitor",
-        "metadata": {"name": "m"},
-        "spec": {},
-    }
-    (theirs.place / "chroma" / "monitor.yaml").write_text(yaml.safe_dump(monitor))
-    result, _ = qualify(BODY, *theirs("--yes"))
-    assert result.ret == 2
-    assert "the cluster knows no kind ServiceMonitor" in result.stdout.str() + result.stderr.str()
-
-
 def test_a_lent_namespace_must_be_empty_of_what_is_not_everywhere(qualify, theirs):  # noqa: F811
     usual = [
         {"kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt"}},

@@ -66,7 +66,11 @@ def status() -> None:
         typer.echo("no cluster was kept")
 
 
-def clean() -> None:
+def clean(
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="Only what was left in clusters that are not ours; needs no engine.")
+    ] = False,
+) -> None:
     """Delete what no living run uses: our clusters, also kept ones, and what was left in clusters that are not ours."""
     from chroma_qualify.cluster.guests import read_guests, sweep_guests
     from chroma_qualify.cluster.kind import sweep
@@ -78,9 +82,10 @@ def clean() -> None:
     for sentence in said:
         typer.echo(sentence, err=True)
     # Without an engine there is nothing of ours in it; who has only been a guest may have none.
-    if shutil.which("docker") or read_leases() or not guests:
+    if not elsewhere and (shutil.which("docker") or read_leases() or not guests):
         swept += sweep(kept_too=True)
-    typer.echo(f"deleted: {', '.join(swept)}" if swept else "nothing was left behind")
+    if swept or not said:
+        typer.echo(f"deleted: {', '.join(swept)}" if swept else "nothing was left behind")
     if said:
         raise typer.Exit(Verdict.INFRA.exit_code)
 

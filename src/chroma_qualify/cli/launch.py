@@ -27,6 +27,7 @@ from chroma_qualify.report.verdict import EXIT_USAGE, Verdict
 
 _PARTS = "CHROMA_QUALIFY_PARTS"  # as plugin.run reads it
 _LIFELINE = "CHROMA_QUALIFY_LIFELINE"  # as plugin.lifeline reads it
+_INTERRUPTED = 128 + signal.SIGINT  # what a shell says
 _OURS = {EXIT_USAGE, *(verdict.exit_code for verdict in Verdict)}
 
 
@@ -77,8 +78,9 @@ def _launch(request: Request, checkout: Path, runner: Runner, show: Show) -> int
         show.say(f"run: defaults are read from {request.file}")
     python = sys.executable
     for directory in request.manifests:
-        if code := runner.run([python, "-m", "chroma_qualify.plugin.precheck", str(directory)]):
-            return runner.code(code)
+        code = runner.run([python, "-m", "chroma_qualify.plugin.precheck", str(directory)])
+        if code or runner.asked_to_end:
+            return runner.code(code or _INTERRUPTED)
     sandbox = str(checkout / "scripts" / "sandbox")
     arguments = list(request.arguments)
     if request.makes_cluster:
@@ -86,9 +88,10 @@ def _launch(request: Request, checkout: Path, runner: Runner, show: Show) -> int
         begin = time.monotonic()
         # Outside the sandbox's network namespace: building needs the package registries. The engine stays for the run.
         ensure = [sandbox, "run", "--outside", "--keep", "--", python, "-m", "chroma_qualify.cluster.images", "ensure"]
-        if code := runner.run([*ensure, "--mode", request.images, *_versions(request.versions)], output=show.feed):
+        code = runner.run([*ensure, "--mode", request.images, *_versions(request.versions)], output=show.feed)
+        if code or runner.asked_to_end:
             runner.run([sandbox, "run", "--", "true"])  # the last of us stops the engine
-            return runner.code(code)
+            return runner.code(code or _INTERRUPTED)
         runner.parts.append(f"images={time.monotonic() - begin:.2f}")
     elif not request.engine and shutil.which("kubectl") is None:
         found = subprocess.run(
@@ -129,6 +132,7 @@ class Runner:
 
     Attributes:
         parts: what took how long, for the verdict.
+        asked_to_end: have we been, by a signal?
     """
 
     def __init__(self, checkout: Path, ending: Callable[[], None] = lambda: None) -> None:
@@ -142,7 +146,7 @@ class Runner:
         self.parts = os.environ.get(_PARTS, "").split()
         self._checkout = checkout
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked_to_end = False
+        self.asked_to_end = False
 
     def run(
         self,
@@ -192,7 +196,7 @@ class Runner:
         """Our exit code, for that of a process: no other than 0 to 4, and an interrupted run proves nothing."""
         if ended in _OURS:
             return ended
-        if self._asked_to_end:
+        if self.asked_to_end:
             return Verdict.UNKNOWN.exit_code
         how = f"signal {signal.Signals(-ended).name}" if ended < 0 else f"exit code {ended}"
         text = f"the run's process ended with {how}; what it left goes with the next run, or `chroma-qualify clean`"
@@ -211,7 +215,7 @@ class Runner:
                 signal.signal(number, handler)
 
     def _hand_on(self, number: int, _frame: types.FrameType | None) -> None:
-        self._asked_to_end = True
+        self.asked_to_end = True
         self._ending()
         process = self._process
         if process is None or process.poll() is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,26 +23,25 @@ class Suite(enum.StrEnum):
     LOAD = "load"
 
 
-def _variable(name: str) -> str:
-    return f"CHROMA_QUALIFY_{name}"
+def _option(*names: str, variable: str, **words: Any) -> Any:  # noqa: ANN401 (what Typer says it is)
+    """An option that a variable can set, too; --help tells of them all in one sentence."""
+    return typer.Option(*names, envvar=f"CHROMA_QUALIFY_{variable}", show_envvar=False, **words)
 
 
 def run(
     context: typer.Context,
     manifests: Annotated[
         Path | None,
-        typer.Option(
-            envvar=_variable("MANIFESTS"),
-            show_envvar=False,
+        _option(
+            variable="MANIFESTS",
             metavar="DIR",
             help="The candidate: a kustomization or plain YAML. Default: each scenario its own topology.",
         ),
     ] = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(
-            envvar=_variable("BASELINE"),
-            show_envvar=False,
+        _option(
+            variable="BASELINE",
             metavar="DIR",
             help="The manifests in use, from which --manifests is promoted under writes.",
         ),
@@ -59,9 +58,8 @@ def run(
     ] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(
-            envvar=_variable("FAULT"),
-            show_envvar=False,
+        _option(
+            variable="FAULT",
             metavar="NAME",
             help="Of the faults only this one; without --scenario nothing else runs. Can be given again.",
         ),
@@ -71,18 +69,16 @@ def run(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            envvar=_variable("SEED"),
-            show_envvar=False,
+        _option(
+            variable="SEED",
             min=0,
             help="Reproduces a run. Default: random, and in the verdict.",
         ),
     ] = None,
     time_limit: Annotated[
         str | None,
-        typer.Option(
-            envvar=_variable("TIME_LIMIT"),
-            show_envvar=False,
+        _option(
+            variable="TIME_LIMIT",
             metavar="SPAN",
             help="As 600, 30m, 1h: then no scenario begins, a running one is ended, and the verdict is not pass. "
             "Set-up and images do not count.",
@@ -90,27 +86,24 @@ def run(
     ] = None,
     cluster: Annotated[
         str,
-        typer.Option(
-            envvar=_variable("CLUSTER"),
-            show_envvar=False,
+        _option(
+            variable="CLUSTER",
             metavar="NAME",
             help="kind makes a cluster and deletes it; else current-context, a context's name, or a cluster of up.",
         ),
     ] = KIND,
     kubeconfig: Annotated[
         Path | None,
-        typer.Option(
-            envvar=_variable("KUBECONFIG"),
-            show_envvar=False,
+        _option(
+            variable="KUBECONFIG",
             metavar="FILE",
             help="Where --cluster's context is. Default: KUBECONFIG, else ~/.kube/config.",
         ),
     ] = None,
     namespace: Annotated[
         str | None,
-        typer.Option(
-            envvar=_variable("NAMESPACE"),
-            show_envvar=False,
+        _option(
+            variable="NAMESPACE",
             metavar="NAME",
             help="On a cluster that is not ours: an empty namespace to stay in. Default: namespaces of the run's own.",
         ),
@@ -118,45 +111,36 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Use a cluster that is not ours without asking.")] = False,
     loader_image: Annotated[
         str | None,
-        typer.Option(
-            envvar=_variable("LOADER_IMAGE"),
-            show_envvar=False,
+        _option(
+            variable="LOADER_IMAGE",
             metavar="REF",
             help="Image of the load's pods on such a cluster.",
         ),
     ] = None,
     load_pods: Annotated[
         int | None,
-        typer.Option(
-            envvar=_variable("LOAD_PODS"), show_envvar=False, min=1, max=1000, help="How many pods make the load."
-        ),
+        _option(variable="LOAD_PODS", min=1, max=1000, help="How many pods make the load."),
     ] = None,
     nodes: Annotated[
         int,
-        typer.Option(
-            envvar=_variable("NODES"),
-            show_envvar=False,
+        _option(
+            variable="NODES",
             min=1,
             help="Of the kind cluster: the control plane and workers.",
         ),
     ] = 1,
     images: Annotated[
         ImageMode,
-        typer.Option(
-            envvar=_variable("IMAGES"), show_envvar=False, help="auto: a registry if one answers, else packages."
-        ),
+        _option(variable="IMAGES", help="auto: a registry if one answers, else packages."),
     ] = ImageMode.AUTO,
     k8s_version: Annotated[
         str | None,
-        typer.Option(
-            envvar=_variable("K8S_VERSION"), show_envvar=False, metavar="V", callback=version, help="As in 1.37.2."
-        ),
+        _option(variable="K8S_VERSION", metavar="V", callback=version, help="As in 1.37.2."),
     ] = None,
     chroma_version: Annotated[
         str | None,
-        typer.Option(
-            envvar=_variable("CHROMA_VERSION"),
-            show_envvar=False,
+        _option(
+            variable="CHROMA_VERSION",
             metavar="V",
             callback=version,
             help="As in 1.5.9. Overrules what the manifests say.",
@@ -164,15 +148,12 @@ def run(
     ] = None,
     keep: Annotated[
         bool,
-        typer.Option(
-            "--keep", envvar=_variable("KEEP"), show_envvar=False, help="Keep the cluster, and say how to reach it."
-        ),
+        _option("--keep", variable="KEEP", help="Keep the cluster, and say how to reach it."),
     ] = False,
     power_losses: Annotated[
         int,
-        typer.Option(
-            envvar=_variable("POWER_LOSSES"),
-            show_envvar=False,
+        _option(
+            variable="POWER_LOSSES",
             min=1,
             max=100,
             help="How often a volume's power is cut.",
@@ -180,9 +161,8 @@ def run(
     ] = 2,
     repeat: Annotated[
         int,
-        typer.Option(
-            envvar=_variable("REPEAT"),
-            show_envvar=False,
+        _option(
+            variable="REPEAT",
             min=1,
             max=100,
             help="How often three servers on one volume are written to.",
@@ -190,9 +170,7 @@ def run(
     ] = 1,
     one_lane: Annotated[
         bool,
-        typer.Option(
-            "--one-lane", envvar=_variable("ONE_LANE"), show_envvar=False, help="One scenario after the other."
-        ),
+        _option("--one-lane", variable="ONE_LANE", help="One scenario after the other."),
     ] = False,
     use_cluster: Annotated[
         str | None, typer.Option(hidden=True, metavar="NAME", help="A cluster of `up`, as --cluster NAME.")
@@ -203,16 +181,13 @@ def run(
     suite: Annotated[Suite, typer.Option(hidden=True, help="A directory below tests/.")] = Suite.E2E,
     plain: Annotated[
         bool,
-        typer.Option(
-            "--plain", envvar=_variable("PLAIN"), show_envvar=False, help="Lines of progress, also in a terminal."
-        ),
+        _option("--plain", variable="PLAIN", help="Lines of progress, also in a terminal."),
     ] = False,
     form: Annotated[
         Format,
-        typer.Option(
+        _option(
             "--format",
-            envvar=_variable("FORMAT"),
-            show_envvar=False,
+            variable="FORMAT",
             help="json prints verdict.json on standard output, and progress on standard error.",
         ),
     ] = Format.TEXT,

@@ -91,10 +91,10 @@ def enter(context: Context, guest: Guest, *, loader: str) -> Cluster:
         started=start_time(pid),
         boot=boot_id(),
     )
-    write_copy(context, place / "kubeconfig")
     temporary = place / ".lease.json"
     temporary.write_text(json.dumps(dataclasses.asdict(lease)))
     temporary.replace(place / "lease.json")
+    write_copy(context, place / "kubeconfig")  # after the lease: credentials that nobody would sweep must not stay
     return Cluster(context.name, place / "kubeconfig", kubectl, guest=guest, loader=loader)
 
 

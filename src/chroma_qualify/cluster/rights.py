@@ -118,7 +118,7 @@ def grant(cluster: Cluster, namespace: str) -> None:
         try:
             kubernetes.client.RbacAuthorizationV1Api(api).create_namespaced_role_binding(namespace, binding)
             reviews = kubernetes.client.AuthorizationV1Api(api)
-            # The last of the file, as good as any: one binding gives all of them.
+            # As good as any other: one binding gives all of them.
             sign = Right("", "pods", "create")
             poll_for(
                 f"the RoleBinding to {role} in {namespace} to count",

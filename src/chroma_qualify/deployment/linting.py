@@ -18,7 +18,7 @@ from chroma_qualify.deployment.manifests import STDIN, WAIVERS, find_renderer, l
 from chroma_qualify.deployment.yamltext import MOST_BYTES, decode, documents
 from chroma_qualify.errors import UsageError
 from chroma_qualify.findings import Finding
-from chroma_qualify.lint.engine import NOTHING_TO_JUDGE, SETTINGS_RULES, lint_objects, rule_names
+from chroma_qualify.lint.engine import NOTHING_TO_JUDGE, SIZED, lint_objects, rule_names
 from chroma_qualify.lint.objects import KubeObject
 from chroma_qualify.lint.schema import schema_invalid, without_schema
 from chroma_qualify.lint.settings import DEFAULTS, Settings
@@ -91,9 +91,9 @@ def lint_candidate(
     ruled = lint_objects(objects, settings)
     findings = [*ruled, *schema_invalid(objects, schemas)]
     # What was not asked cannot be waived in vain: nothing, without a Chroma; and what depends on unstated sizes.
-    unasked = set() if settings.vectors else set(SETTINGS_RULES)
+    unasked = frozenset() if settings.vectors else SIZED
     if any(finding.rule == NOTHING_TO_JUDGE for finding in ruled):
-        unasked = set(rule_names())
+        unasked = frozenset(rule_names())
     weighed = apply_waivers(findings, waivers, today or datetime.datetime.now(datetime.UTC).date(), unasked)
     return Linted(what, tuple(weighed), len(objects), tuple(without_schema(objects, schemas)), schemas.version)
 

@@ -140,6 +140,7 @@ SETTINGS_RULES: Mapping[str, SettingsRule] = {
     "memory-below-floor": memory_below_floor,
 }
 NOTHING_TO_JUDGE = "no-chroma-workload"
+SIZED = frozenset({"memory-too-small"})  # says nothing where nobody says how many vectors there are to be
 
 
 def rule_names() -> list[str]:

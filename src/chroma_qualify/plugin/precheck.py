@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from chroma_qualify.deployment.manifests import KUSTOMIZATIONS, built_kubectl, first_broken_file, plain_objects
+from chroma_qualify.deployment.linting import load_waivers
+from chroma_qualify.deployment.manifests import KUSTOMIZATIONS, WAIVERS, built_kubectl, first_broken_file, plain_objects
 from chroma_qualify.deployment.objects import Candidate
 from chroma_qualify.deployment.qualification import load_access, load_promises
 from chroma_qualify.deployment.render import load_candidate
@@ -33,6 +34,7 @@ def check(directory: Path, kubectl: Path | None) -> None:
         raise UsageError(f"{directory} is not a directory", remedy="name a directory of Kubernetes manifests")
     load_promises(directory)
     load_access(directory)
+    load_waivers(directory / WAIVERS)
     if kubectl is not None:
         load_candidate(directory, kubectl)
         return

@@ -1,7 +1,7 @@
 """A run in a cluster that is not ours: what must hold before anything is made there, and that all goes again.
 
     hooks.pytest_sessionstart → `visit`: rights, what the cluster lacks, the question to the user, what a dead run left
-    fixture `cluster`         → `Visit.cluster`
+    fixture `cluster`         → `Visit.used`
     after the last fixture    → `Visit.end`: what is left is deleted, by its label, and the lease with it
 
 Whatever is wrong is said before anything is made, in one sentence.
@@ -22,7 +22,6 @@ from chroma_qualify.cluster.existing import Context, find_context
 from chroma_qualify.cluster.guests import delete_own, enter, leave, sweep_guests
 from chroma_qualify.cluster.model import Cluster, Guest
 from chroma_qualify.cluster.rights import Right, facts, missing, read_rights
-from chroma_qualify.deployment.guest import cluster_scoped
 from chroma_qualify.deployment.objects import Candidate, of_kind
 from chroma_qualify.errors import InfraError, UsageError
 from chroma_qualify.findings import Finding, Severity
@@ -44,10 +43,15 @@ _SHOWN = 6  # of a list, in a sentence
 class Visit:
     """The cluster, from its lease to its end."""
 
-    def __init__(self, cluster: Cluster, context: Context, lacks: Sequence[str]) -> None:
+    def __init__(self, cluster: Cluster, lacks: Sequence[str]) -> None:
+        """Begin nothing.
+
+        Args:
+            cluster: its lease is ours.
+            lacks: what it has not, one sentence each.
+        """
         self.cluster = cluster
         self.lacks = tuple(lacks)
-        self._context = context
         self.begun = self.over = False
 
     @contextlib.contextmanager
@@ -130,7 +134,7 @@ def visit(
             say(f"{gone}: left behind by an earlier run, deleted")
         if lent:
             _refuse_full(cluster, lent, kinds)
-        return Visit(enter(context, Guest(run_id, lent, role, kinds), loader=loader), context, lacks)
+        return Visit(enter(context, Guest(run_id, lent, role, kinds), loader=loader), lacks)
     except BaseException:
         leave(run_id)
         raise
@@ -208,15 +212,9 @@ def _rights_of(candidate: Candidate, known: Mapping[str, tuple[str, str]], right
     """Rights on kinds of the candidate that the role file does not have."""
     by_kind = {(group, kind): name for name, (group, kind) in known.items()}
     names = {_name(right) for right in rights}
-    outside = {id(item) for item in cluster_scoped(candidate)}
     for item in candidate.objects:
         group = item["apiVersion"].rpartition("/")[0]
-        name = by_kind.get((group, item["kind"]))
-        if name is None and id(item) not in outside:
-            raise UsageError(
-                f"the cluster knows no kind {item['kind']} ({item['apiVersion']}), which the candidate has",
-                remedy="install its definition there, or leave the object out",
-            )
+        name = by_kind.get((group, item["kind"]))  # None: it is left out, see `deployment.fit`
         if name is not None and name not in names:
             names.add(name)
             for verb in ("get", "list", "watch", "create", "patch", "delete"):

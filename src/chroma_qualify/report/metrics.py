@@ -129,7 +129,7 @@ def _of_traffic(traffic: Sequence[Traffic]) -> Iterator[Family]:
     ]
     yield Family("operations", "Operations that were recorded, by how they ended.", operations)
     latency = [
-        ({"lane": lane.lane or "run", "operation": operation, "quantile": quantile}, figures[name] / 1000)
+        ({"lane": lane.lane or "run", "operation": operation, "quantile": quantile}, round(figures[name] / 1000, 9))
         for lane in traffic
         for operation, figures in lane.latency.items()
         for name, quantile in _QUANTILES.items()

@@ -106,7 +106,7 @@ class Band:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Count:
-    """How many records a server had in the end, by its final reads.
+    """How many records a server had in the end: by the final reads, or by reads of it alone when nothing was written.
 
     Attributes:
         collection: of Chroma.

@@ -72,14 +72,14 @@ def traffic(columns: Columns, lane: str, width: float, bins: int, shift: float =
 def counts(columns: Columns, lane: str) -> list[Count]:
     """Of each collection and each server that was asked at the end: what must be there, and what was.
 
-    A record must be there if the last write of it was acknowledged after every delete of it: of the others nobody can
-    say so much.
+    The end is the final reads, and reads of one server by its name when nothing was written any more. A record must
+    be there if the last write of it was acknowledged after every delete of it: of the others nobody can say so much.
     """
     owner = owners(columns)
     number = max(1, len(columns.ids.all))
     keys = columns.collection[owner].astype(np.int64) * number + columns.value_ids
     alive = _alive(columns, owner, keys, number)
-    final = (columns.phase == _FINAL) & (columns.kind == _OK)
+    final = (columns.kind == _OK) & ((columns.phase == _FINAL) | ((columns.endpoint != NOBODY) & _quiet(columns)))
     get = final & (columns.f == _GET)
     exact = columns.flags & VECTORS != 0
     stored, indexed = get & ~exact, (get & exact) | (final & (columns.f == _QUERY))
@@ -110,6 +110,16 @@ def counts(columns: Columns, lane: str) -> list[Count]:
             )
         )
     return found
+
+
+def _quiet(columns: Columns) -> Bools:
+    """Of each operation: did it begin after the last write to its collection was over?"""
+    writes = is_write(columns) | (columns.f == _DELETE)
+    last = np.full(len(columns.collections.all), -1, np.int64)
+    over = np.maximum(columns.done[writes], columns.line[writes]).astype(np.int64)
+    np.maximum.at(last, columns.collection[writes], over)
+    quiet: Bools = columns.line > last[columns.collection]
+    return quiet
 
 
 def _rates(

@@ -62,8 +62,24 @@ def write_candidate(objects: Iterable[Mapping[str, Any]], directory: Path) -> Pa
     path = directory / CANDIDATE_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     ordered = sorted(map(_without_secrets, objects), key=_place)
-    path.write_text(yaml.safe_dump_all(ordered, sort_keys=True, allow_unicode=True), encoding="utf-8")
+    text = yaml.dump_all(ordered, Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=1000)
+    path.write_text(text, encoding="utf-8")
     return path
+
+
+class _Dumper(yaml.SafeDumper):
+    """Texts of several lines as such, so that a difference in one of them is one line."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 (yaml's own name of it)
+        """Write everything where it is."""
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _without_secrets(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,8 @@ class FakeCore:
 
 
 class FakeCluster:
+    guest = None
+
     def api_client(self):
         return kubernetes.client.ApiClient(kubernetes.client.Configuration(host="http://nowhere.invalid"))
 

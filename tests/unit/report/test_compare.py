@@ -218,3 +218,18 @@ def test_what_is_no_run_is_a_wrong_request(diff, tmp_path):
     assert err.startswith(f"{tmp_path} is not the directory of a run")
     assert diff(tmp_path / "nothing", tmp_path / "one")[0] == 2
     assert diff(tmp_path / "one", tmp_path / "one", "--output", tmp_path)[0] == 4
+
+
+def test_one_line_of_a_text_is_one_line_of_the_difference(tmp_path):
+    sides = []
+    for name, port in (("one", 8000), ("two", 8001)):
+        config = {
+            "kind": "ConfigMap",
+            "metadata": {"name": "c"},
+            "data": {"config.yaml": f"a: 1\nport: {port}\nb: 2\n"},
+        }
+        directory = run(tmp_path / name, digest=name)
+        write_candidate([config], directory)
+        sides.append(directory)
+    changed = [line for line in compare(*sides).manifests if line[:1] in "+-" and not line.startswith(("+++", "---"))]
+    assert changed == ["-    port: 8000", "+    port: 8001"]

@@ -58,6 +58,22 @@ def test_counts_are_of_what_must_be_there_by_server(tmp_path):
     }
 
 
+def test_one_servers_reads_count_once_nothing_is_written_any_more(tmp_path):
+    """As the scenario with three servers reads them: each by its name, before the final reads through the Service."""
+    history = History().add("get", 0, 0.1, phase="during", endpoint="p-0", values={})
+    history.add("upsert", 1, 0.1, phase="during", endpoint="p-0", values={"a": 1, "b": 2})
+    history.add("get", 1.05, 0.5, phase="after", endpoint="p-0", values={})  # began before the write was over
+    for server, values in (("p-0", {"a": 1, "b": 2}), ("p-1", {"a": 1})):
+        history.add("get", 2, 0.1, phase="after", endpoint=server, values={"a": 1, "b": 2})
+        history.add("query", 3, 0.1, phase="after", endpoint=server, k=2, values=values)
+    history.add("get", 4, 0.1, phase="after", values={})  # through the Service: nobody knows whom
+    counts = read_series(history.write(tmp_path)).counts
+    assert [(each.endpoint, each.acknowledged, each.store, each.index) for each in counts] == [
+        ("p-0", 2, 2, 2),
+        ("p-1", 2, 2, 1),
+    ]
+
+
 def test_servers_faults_scenarios_and_use(tmp_path):
     workload = {"kind": "Deployment", "event": "MODIFIED", "namespace": "n", "name": "chromadb"}
     write_lines(
