@@ -83,8 +83,8 @@ class Band:
 
     Attributes:
         lane: row in which it is drawn; bands of one row do not overlap.
-        kind: `fault` or `scenario`.
-        state: `proven`, `unproven` of a fault; the outcome of a scenario.
+        kind: `fault`, `scenario`, or `gap`: nobody could watch the cluster.
+        state: `proven` or `unproven` of a fault; the outcome of a scenario.
     """
 
     name: str
@@ -157,7 +157,9 @@ def lanes(series: Series) -> tuple[Band, ...]:
         Band(each.name, each.begin, _end(each, series), "fault", "proven" if each.proven is not None else "unproven")
         for each in series.faults
     ]
-    gaps = [Band("API server away", each.begin, _end(each, series), "fault", "proven") for each in series.gaps]
+    gaps = [
+        Band("not watched", each.begin, _end(each, series), "gap", "the API server was away") for each in series.gaps
+    ]
     scenarios = [
         Band(each.name, each.begin, _end(each, series), "scenario", each.what or "unknown") for each in series.scenarios
     ]
