@@ -77,8 +77,8 @@ def test_scenarios_stand_below_faults_and_an_open_end_is_the_end():
     assert told == {
         "a": ("fault", "proven", 0.0, 4.0, 0),
         "b": ("fault", "unproven", 1.0, 2.0, 1),
-        "not watched": ("gap", "the API server was away", 2.0, 3.0, 1),
-        "data::a": ("scenario", "pass", 0.0, 4.0, 2),
+        "not watched": ("gap", "the API server was away", 2.0, 3.0, 2),
+        "data::a": ("scenario", "pass", 0.0, 4.0, 3),
     }
 
 
