@@ -54,7 +54,7 @@ def lint(
 
         helm template my-chroma CHART | chroma-qualify lint - --format sarif --output lint.sarif
 
-        chroma-qualify lint . --vectors 1000000 --dimensions 768
+        chroma-qualify lint deploy/chroma --vectors 1000000 --dimensions 768
 
         chroma-qualify lint --explain two-servers-one-volume
     """
