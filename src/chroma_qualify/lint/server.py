@@ -312,8 +312,8 @@ def _expanded(text: str) -> object:
 def _scalar(text: str) -> object:
     """A variable's value as Chroma's reader of variables takes it: a number, a truth, a list, or else a string."""
     text = text.strip()
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
+    if text in ("true", "false"):  # and nothing else: TRUE is a string, at which it stops
+        return text == "true"
     if re.fullmatch(r"[+-]?\d{1,19}", text):
         return int(text)
     if re.fullmatch(r"[+-]?\d{1,19}\.\d{1,19}", text):

@@ -16,6 +16,7 @@ from chroma_qualify.report.words import amount, clock
 
 _ROWS = 48  # of a chart's table
 _LONGEST = 80  # characters of a name in a chart
+_ROOM = 0.12  # of the axis: what a name takes
 _FRESH = 10.0  # seconds that a measured value holds
 # Lines must be told apart without colours; more of them cannot be.
 _DASHES: Final[Sequence[tuple[int, ...]]] = ((), (6, 3), (2, 3), (8, 3, 2, 3), (1, 2), (12, 4))
@@ -83,8 +84,8 @@ class Band:
 
     Attributes:
         lane: row in which it is drawn; bands of one row do not overlap.
-        kind: `fault` or `scenario`.
-        state: `proven`, `unproven` of a fault; the outcome of a scenario.
+        kind: `fault`, `scenario`, or `gap`: nobody could watch the cluster.
+        state: `proven` or `unproven` of a fault; the outcome of a scenario.
     """
 
     name: str
@@ -157,11 +158,13 @@ def lanes(series: Series) -> tuple[Band, ...]:
         Band(each.name, each.begin, _end(each, series), "fault", "proven" if each.proven is not None else "unproven")
         for each in series.faults
     ]
-    gaps = [Band("API server away", each.begin, _end(each, series), "fault", "proven") for each in series.gaps]
+    gaps = [
+        Band("not watched", each.begin, _end(each, series), "gap", "the API server was away") for each in series.gaps
+    ]
     scenarios = [
         Band(each.name, each.begin, _end(each, series), "scenario", each.what or "unknown") for each in series.scenarios
     ]
-    packed_faults, used = _packed([*faults, *gaps], 0)
+    packed_faults, used = _packed([*faults, *gaps], 0, room=_ROOM * series.seconds)
     packed_scenarios, _ = _packed(scenarios, used)
     return (*packed_faults, *packed_scenarios)
 
@@ -171,16 +174,21 @@ def _end(band: series_.Band, series: Series) -> float:
     return max(band.begin, series.seconds if band.end is None else band.end)
 
 
-def _packed(bands: Sequence[Band], first: int) -> tuple[list[Band], int]:
-    """Each band into the first row that is free then; returns them and the number of the next row."""
+def _packed(bands: Sequence[Band], first: int, room: float = 0.0) -> tuple[list[Band], int]:
+    """Each band into the first row that is free then, and has been for `room` seconds, so that a name fits behind it.
+
+    Returns:
+        The bands, and the number of the next row.
+    """
     free: list[float] = []
     packed = []
     for band in sorted(bands, key=lambda band: band.begin):
-        row = next((row for row, end in enumerate(free) if end <= band.begin), None)
+        row = next((row for row, end in enumerate(free) if end + room <= band.begin), None)
         if row is None and len(free) < _LANES // 2:
             free.append(0.0)
             row = len(free) - 1
-        row = row if row is not None else len(free) - 1
+        if row is None:  # no row is left for names; and if bands overlap as often, so do the last ones
+            row = next((row for row, end in enumerate(free) if end <= band.begin), len(free) - 1)
         free[row] = max(free[row], band.end)
         packed.append(dataclasses.replace(band, lane=first + row))
     return packed, first + len(free)

@@ -77,7 +77,8 @@
         ctx.globalAlpha = fault && band.state === "proven" ? .22 : fault ? 0 : .1; ctx.fillRect(x, y, w, h); ctx.globalAlpha = fault ? .9 : .45;
         ctx.strokeRect(x + .5, y + .5, Math.max(w - 1, 1), h - 1);
         ctx.globalAlpha = 1;
-        const word = band.state === "fail" && !fault ? `\u2715 ${band.name}` : band.name;
+        const name = band.kind === "scenario" ? band.name.split("::").pop() : band.name;
+        const word = band.state === "fail" && !fault ? `\u2715 ${name}` : name;
         // A name that is too long for its box stands behind it, where nothing else does.
         const inside = w - 8 * dpr, long = ctx.measureText(word).width, left = Math.max(x, bbox.left) + 5 * dpr;
         const free = after(band) == null ? edge : u.valToPos(after(band), "x", true);
