@@ -16,7 +16,7 @@ help:
 	@echo '  make load    the load scenarios of tests/load on a cluster of their own'
 	@echo '  make lint    ruff, mypy, import-linter, zizmor, actionlint'
 	@echo '  make docs    the documentation as a site in build/docs; warnings are errors, and no network is used'
-	@echo '  make setup   .venv from requirements.lock (220 MB downloaded, 620 MB installed; then at once)'
+	@echo '  make setup   .venv from requirements.lock (480 MB downloaded, 1.2 GB installed; then at once)'
 	@echo '  make images  the images that a cluster needs (built only when their definition changed)'
 	@echo '  make up      a cluster that stays; prints how to reach it'
 	@echo '  make down    delete it'
