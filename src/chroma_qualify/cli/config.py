@@ -7,6 +7,7 @@ the environment, which beats the file. What is not known, or of the wrong type, 
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -106,11 +107,16 @@ def read_settings(directory: Path, run: Sequence[Option], lint: Sequence[Option]
 
 def _tables(directory: Path) -> list[tuple[Path, Any]]:
     own, project = directory / FILE, directory / _PROJECT
-    tool = _load(project).get("tool") if project.is_file() else None
+    tool = _load(project).get("tool") if _is_file(project) else None
     return [
-        (own, _load(own) if own.is_file() else None),
+        (own, _load(own) if _is_file(own) else None),
         (project, tool.get("chroma-qualify") if isinstance(tool, dict) else None),
     ]
+
+
+def _is_file(path: Path) -> bool:
+    """No, too, where the directory may not be entered: Path.is_file raises there."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _load(path: Path) -> dict[str, Any]:

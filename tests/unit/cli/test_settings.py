@@ -23,6 +23,8 @@ def settings(directory) -> Settings:
 def test_without_a_file_there_are_no_settings(tmp_path):
     (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 9\n")
     assert settings(tmp_path) == Settings()
+    # Nor where it cannot even be asked whether there is one.
+    assert settings(tmp_path / ("x" * 300)) == Settings()
 
 
 @pytest.mark.parametrize(

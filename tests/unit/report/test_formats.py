@@ -234,6 +234,21 @@ def test_plan_json_keeps_to_its_schema(tmp_path):
     assert against_schema({**dataclasses.asdict(plan), "experiments": [{"name": "e"}]}, "plan") != []
 
 
+def test_a_number_that_json_does_not_have_keeps_to_the_schema():
+    none = math.nan
+    outage = {"first_error": none, "unavailable": none, "recovered": math.inf, "errors": {}, "operations": 0}
+    experiment = {
+        "experiment": "e", "fault": "f", "stress": "graceful", "ran": True, "reason": "", "recall": {"after": none},
+        "stale": {}, "outage": outage, "verdict": "pass",
+    }  # fmt: skip
+    scenario = ScenarioResult("s", Outcome.PASS, none, (Measure("m", none, "s"),), "", none)
+    result = RunResult("id", Verdict.PASS, (), (scenario,), (Part("p", none),), {}, 7, "packages")
+    result = dataclasses.replace(result, experiments=(experiment,), seconds=none)
+    document = verdict_document(result)
+    assert (document["seconds"], document["experiments"][0]["outage"]["recovered"]) == (None, None)
+    assert against_schema(document, "verdict") == []
+
+
 @pytest.mark.parametrize("name", ["verdict", "plan", "lint"])
 def test_the_schemas_are_schemas(name):
     jsonschema.Draft202012Validator.check_schema(load_schema(name))
