@@ -320,7 +320,7 @@ class Run:
             started=self._started,
             seconds=time.monotonic() - self._begin,
         )
-        self.result = _held_against_schema(self.result)
+        self.result = held_against_schema(self.result)
         write_verdict(self.result, self.directory)
         write_junit(self.result, self.directory)
         try:
@@ -330,7 +330,7 @@ class Run:
         return self.result
 
 
-def _held_against_schema(result: RunResult) -> RunResult:
+def held_against_schema(result: RunResult) -> RunResult:
     """The same run, with a note if it tells of itself what its readers will not understand; the verdict stands."""
     try:
         wrong = against_schema(verdict_document(result), "verdict")

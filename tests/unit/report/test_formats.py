@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from recorded import History
 
 from chroma_qualify.findings import Finding, Severity
+from chroma_qualify.plugin.run import held_against_schema
 from chroma_qualify.report.junit import write_junit
 from chroma_qualify.report.metrics import metrics_text, write_metrics
 from chroma_qualify.report.schema import against_schema, load_schema
@@ -247,6 +248,15 @@ def test_a_number_that_json_does_not_have_keeps_to_the_schema():
     document = verdict_document(result)
     assert (document["seconds"], document["experiments"][0]["outage"]["recovered"]) == (None, None)
     assert against_schema(document, "verdict") == []
+
+
+def test_a_verdict_stands_whatever_its_schema_says():
+    result = RunResult("id", Verdict.PASS, (), (), (), {}, 7, "packages")
+    assert held_against_schema(result) is result
+    for odd in ({"seed": "seven"}, {"experiments": ({"name": object()},)}):
+        held = held_against_schema(dataclasses.replace(result, **odd))
+        (note,) = held.findings
+        assert (held.verdict, note.severity, note.rule) == (Verdict.PASS, Severity.NOTE, "harness-error")
 
 
 @pytest.mark.parametrize("name", ["verdict", "plan", "lint"])
