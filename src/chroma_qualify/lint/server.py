@@ -120,7 +120,7 @@ class Server:
     def listening(self) -> Listening | None:
         """Where it listens, or None where that cannot be told."""
         address, port = self.get("listen_address"), self.get("port")
-        if address is None or port is None or not str(port.value).isdecimal():
+        if address is None or port is None or not str(port.value).isdecimal() or int(str(port.value)) >= 2**16:
             return None
         if port.name.startswith(("-", _PREFIX)):
             source = port.name

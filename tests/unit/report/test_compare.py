@@ -152,10 +152,11 @@ def test_what_was_asked_and_what_ran_is_compared_and_the_manifests_line_by_line(
     unrecorded = compare(one, two)
     assert [each.what for each in unrecorded.differences] == ["digest of the manifests", "image chroma"]
     assert any("what differs is not known" in line for line in unrecorded.unknown)
-    deployment = {"kind": "Deployment", "metadata": {"name": "chromadb"}, "spec": {"replicas": 1}}
+    spec = {"replicas": 1, "template": {"env": [{"name": "API_KEY", "value": "hush"}], "args": ["--token=hush"]}}
+    deployment = {"kind": "Deployment", "metadata": {"name": "chromadb"}, "spec": spec}
     secret = {"kind": "Secret", "metadata": {"name": "t", "annotations": {"last": "hush"}}, "data": {"token": "hush"}}
     write_candidate([secret, deployment], one)
-    write_candidate([{**deployment, "spec": {"replicas": 3}}, secret], two)
+    write_candidate([{**deployment, "spec": {**spec, "replicas": 3}}, secret], two)
     recorded = compare(one, two)
     changed = [line for line in recorded.manifests if line[:1] in "+-" and not line.startswith(("+++", "---"))]
     assert changed == ["-  replicas: 1", "+  replicas: 3"]
