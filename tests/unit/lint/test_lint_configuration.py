@@ -62,6 +62,8 @@ STOPPING_FILES = [
     ("circuit_breaker: {}", "circuit_breaker lacks requests"),
     ("circuit_breaker: {requests: '5'}", "requests is no whole number"),
     ("open_telemetry: {service_name: x}", "open_telemetry lacks endpoint"),
+    ("port: [8000", "/etc/chroma/c.yaml is no YAML"),
+    ("port: 8000\n\tpersist_path: /data", "/etc/chroma/c.yaml is no YAML"),
 ]
 
 
@@ -93,7 +95,6 @@ def test_a_variable_that_stops_the_server_is_named(name, value):
             'port: 8000\ncors_allow_origins: ["*"]\nallow_reset: false\npersist_path: /data\n'
             "circuit_breaker: {requests: 0}\nopen_telemetry: {endpoint: 'http://otel:4317'}\nopen: [1]\n"
         ),
-        from_file("not: [yaml"),
         from_file("port:\nopen_telemetry:\n"),
         from_variables(CHROMA_CORS_ALLOW_ORIGINS='["*"]', CHROMA_PORT="8000", CHROMA_ALLOW_RESET="true"),
         from_variables({"image": "chromadb/chroma:0.6.3"}, CHROMA_PORT="x"),

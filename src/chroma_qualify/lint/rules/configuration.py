@@ -38,8 +38,11 @@ def _servers(objects: Sequence[KubeObject]) -> Iterator[tuple[Workload, Mapping[
 
 
 def config_invalid(objects: Sequence[KubeObject]) -> Iterator[Finding]:
-    """Rule `config-invalid`: a value of a type that Chroma does not expect; it stops at once."""
+    """Rule `config-invalid`: a value of a type that Chroma does not expect, or a file that is no YAML; it stops."""
     for workload, _, told in _servers(objects):
+        if told.broken is not None:
+            file = Setting(told.file, {}, told.broken.object, told.broken.path)
+            yield _invalid(workload, file, f"{told.file} is no YAML", "Correct the file; a YAML linter names the line.")
         for key, setting in told.settings.items():
             wanted = _wanted(key, setting.value)
             if wanted:
