@@ -79,6 +79,12 @@ def test_scraping_others_by_a_file(file):
     assert findings("scrape-not-metrics", [workload(), service(), file]) == []
 
 
+def test_a_token_in_the_query_is_not_told():
+    annotations = {"prometheus.io/scrape": "true", "prometheus.io/path": "/metrics?token=s3cret"}
+    (found,) = findings("scrape-not-metrics", [workload(), service(annotations=annotations)])
+    assert "s3cret" not in repr(found)
+
+
 EXPORTER = {"name": "collector", "image": "otel/collector:1", "ports": [{"name": "metrics", "containerPort": 8889}]}
 
 

@@ -163,7 +163,7 @@ def _is_chroma_port(workload: Workload, port: object) -> bool:
 
 
 def _finding(obj: str, endpoint: Mapping[str, Any], where: str, place: str) -> Finding:
-    path = str(endpoint.get("path") or "/metrics")
+    path = str(endpoint.get("path") or "/metrics").partition("?")[0]  # its query may hold a token
     if path.startswith("/api/v1"):
         answer = "answers 410 since Chroma 1.0"
     elif path.startswith("/api/"):
