@@ -81,7 +81,7 @@ def settings(context: typer.Context) -> None:
 def main() -> NoReturn:
     """The console entry; exit codes as everywhere: 2 wrong request, 4 infra."""
     try:
-        app(standalone_mode=True)
+        app(prog_name="chroma-qualify", standalone_mode=True)  # also where Python started it as a module
     except QualifyError as error:
         print(f"{error.message}{f'; {error.remedy}' if error.remedy else ''}", file=sys.stderr)
         sys.exit(EXIT_USAGE if isinstance(error, UsageError) else Verdict.INFRA.exit_code)

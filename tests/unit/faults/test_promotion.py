@@ -128,7 +128,7 @@ def pair(monkeypatch):
         names = ("manifests", "baseline", "chroma_version", "kubectl", "use_cluster", "images", "k8s_version")
         options = SimpleNamespace(**{**dict.fromkeys(names), "kubectl": Path("kubectl"), "chroma_version": "", **asked})
         candidates = Candidates(options, ROOT / "manifests/overlays")
-        return promotion_pair(SimpleNamespace(options=options), SimpleNamespace(), candidates, ROOT), loaded
+        return promotion_pair(SimpleNamespace(options=options), SimpleNamespace(guest=None), candidates, ROOT), loaded
 
     return make
 
