@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -127,3 +129,38 @@ def test_a_wrong_plan_ends_with_2(chroma_qualify, tmp_path, args, words):
     code, _, err = chroma_qualify("plan", *given)
     assert code == 2
     assert words in err
+
+
+@pytest.mark.parametrize("command", [("report", "{0}"), ("diff", "{0}", "{0}")])
+def test_what_is_no_run_has_no_page(chroma_qualify, tmp_path, command):
+    given = tmp_path / "somewhere"
+    given.mkdir()
+    code, _, err = chroma_qualify(*(word.format(given) for word in command))
+    assert (code, list(given.iterdir())) == (2, [])
+    assert err.startswith(f"{given} is not the directory of a run: it has neither verdict.json, plan.json nor")
+
+
+@pytest.mark.parametrize("command", [("report", "{0}"), ("diff", "{0}", "{0}", "--format", "html")])
+def test_a_page_is_put_where_there_is_a_place(chroma_qualify, tmp_path, command):
+    (tmp_path / "plan.json").write_text("{}")
+    words = [word.format(tmp_path) for word in command]
+    code, _, err = chroma_qualify(*words, "-o", str(tmp_path / "nowhere" / "a.html"))
+    assert (code, err) == (
+        2, f"--output {tmp_path}/nowhere/a.html: there is no directory {tmp_path}/nowhere; make it, or name another\n"
+    )  # fmt: skip
+    code, _, err = chroma_qualify(*words, "-o", str(tmp_path))
+    assert (code, err) == (2, f"--output {tmp_path} is a directory; name a file\n")
+
+
+def test_a_device_is_written_to_and_stays(chroma_qualify, tmp_path):
+    (tmp_path / "plan.json").write_text("{}")
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDWR)  # opened so, it neither waits nor ends
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 1 << 20)
+    try:
+        code, _, _ = chroma_qualify("report", str(tmp_path), "-o", str(tmp_path / "pipe"))
+        assert os.read(reader, 15) == b"<!doctype html>"
+    finally:
+        os.close(reader)
+    assert code == 0
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)

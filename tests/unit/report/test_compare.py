@@ -217,7 +217,7 @@ def test_what_is_no_run_is_a_wrong_request(diff, tmp_path):
     assert code == 2
     assert err.startswith(f"{tmp_path} is not the directory of a run")
     assert diff(tmp_path / "nothing", tmp_path / "one")[0] == 2
-    assert diff(tmp_path / "one", tmp_path / "one", "--output", tmp_path)[0] == 4
+    assert diff(tmp_path / "one", tmp_path / "one", "--output", tmp_path)[0] == 2
 
 
 def test_one_line_of_a_text_is_one_line_of_the_difference(tmp_path):
