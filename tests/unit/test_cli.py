@@ -12,7 +12,7 @@ import pytest
 
 from chroma_qualify import cli
 from chroma_qualify.checks.plan import read_plan
-from chroma_qualify.cluster import guests
+from chroma_qualify.cluster import guests, lease
 from chroma_qualify.cluster.existing import Context
 from chroma_qualify.cluster.model import Guest
 
@@ -59,6 +59,16 @@ def test_a_cluster_that_does_not_exist_cannot_be_deleted(chroma_qualify):
 def test_nothing_to_delete_is_no_error(chroma_qualify):
     assert chroma_qualify("down") == (0, "there is no cluster to delete\n", "")
     assert chroma_qualify("status") == (0, "no cluster was kept\n", "")
+
+
+def test_where_no_engine_is_a_kept_cluster_is_told_of(chroma_qualify):
+    lease.take_lease("cq-mine", kept=True)
+    code, out, err = chroma_qualify("status")
+    assert (code, err) == (0, "")
+    assert out.startswith("there is no cluster that can be reached: no Docker engine is usable here; kept: cq-mine\n")
+    cannot = "cq-mine cannot be deleted: no Docker engine is usable here; use `make down`\n"
+    assert chroma_qualify("down") == (4, "", cannot)
+    assert chroma_qualify("down", "nosuch") == (2, "", "there is no cluster nosuch; there are: cq-mine\n")
 
 
 def test_a_machine_without_docker_is_told_in_one_sentence(chroma_qualify):

@@ -233,3 +233,14 @@ def test_one_line_of_a_text_is_one_line_of_the_difference(tmp_path):
         sides.append(directory)
     changed = [line for line in compare(*sides).manifests if line[:1] in "+-" and not line.startswith(("+++", "---"))]
     assert changed == ["-    port: 8000", "+    port: 8001"]
+
+
+@pytest.mark.parametrize("digest", ["", "the same"])
+def test_the_same_objects_in_other_words_are_no_difference(tmp_path, digest):
+    sides = []
+    for name, text in (("one", "kind: Pod\nspec: {a: 1}\n"), ("two", "# as before\nspec:\n  'a': 1\nkind: Pod\n")):
+        directory = run(tmp_path / name, digest=digest)
+        (directory / "objects").mkdir()
+        (directory / "objects" / "candidate.yaml").write_text(text)
+        sides.append(directory)
+    assert compare(*sides).manifests == ()
