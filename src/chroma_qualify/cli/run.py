@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from chroma_qualify.cli.words import Format, ImageMode, version
+from chroma_qualify.cli.words import Format, ImageMode, option, version
 from chroma_qualify.errors import UsageError
 
 KIND = "kind"
@@ -23,16 +23,11 @@ class Suite(enum.StrEnum):
     LOAD = "load"
 
 
-def _option(*names: str, variable: str, **words: Any) -> Any:  # noqa: ANN401 (what Typer says it is)
-    """An option that a variable can set, too; --help tells of them all in one sentence."""
-    return typer.Option(*names, envvar=f"CHROMA_QUALIFY_{variable}", show_envvar=False, **words)
-
-
 def run(
     context: typer.Context,
     manifests: Annotated[
         Path | None,
-        _option(
+        option(
             variable="MANIFESTS",
             metavar="DIR",
             help="The candidate: a kustomization or plain YAML. Default: each scenario its own topology.",
@@ -40,7 +35,7 @@ def run(
     ] = None,
     baseline: Annotated[
         Path | None,
-        _option(
+        option(
             variable="BASELINE",
             metavar="DIR",
             help="The manifests in use, from which --manifests is promoted under writes.",
@@ -58,7 +53,7 @@ def run(
     ] = None,
     fault: Annotated[
         list[str] | None,
-        _option(
+        option(
             variable="FAULT",
             metavar="NAME",
             help="Of the faults only this one; without --scenario nothing else runs. Can be given again.",
@@ -69,7 +64,7 @@ def run(
     ] = None,
     seed: Annotated[
         int | None,
-        _option(
+        option(
             variable="SEED",
             min=0,
             help="Reproduces a run. Default: random, and in the verdict.",
@@ -77,7 +72,7 @@ def run(
     ] = None,
     time_limit: Annotated[
         str | None,
-        _option(
+        option(
             variable="TIME_LIMIT",
             metavar="SPAN",
             help="As 600, 30m, 1h: then no scenario begins, a running one is ended, and the verdict is not pass. "
@@ -86,7 +81,7 @@ def run(
     ] = None,
     cluster: Annotated[
         str,
-        _option(
+        option(
             variable="CLUSTER",
             metavar="NAME",
             help="kind makes a cluster and deletes it; else current-context, a context's name, or a cluster of up.",
@@ -94,7 +89,7 @@ def run(
     ] = KIND,
     kubeconfig: Annotated[
         Path | None,
-        _option(
+        option(
             variable="KUBECONFIG",
             metavar="FILE",
             help="Where --cluster's context is. Default: KUBECONFIG, else ~/.kube/config.",
@@ -102,7 +97,7 @@ def run(
     ] = None,
     namespace: Annotated[
         str | None,
-        _option(
+        option(
             variable="NAMESPACE",
             metavar="NAME",
             help="On a cluster that is not ours: an empty namespace to stay in. Default: namespaces of the run's own.",
@@ -111,7 +106,7 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Use a cluster that is not ours without asking.")] = False,
     loader_image: Annotated[
         str | None,
-        _option(
+        option(
             variable="LOADER_IMAGE",
             metavar="REF",
             help="Image of the load's pods on such a cluster.",
@@ -119,11 +114,11 @@ def run(
     ] = None,
     load_pods: Annotated[
         int | None,
-        _option(variable="LOAD_PODS", min=1, max=1000, help="How many pods make the load."),
+        option(variable="LOAD_PODS", min=1, max=1000, help="How many pods make the load."),
     ] = None,
     nodes: Annotated[
         int,
-        _option(
+        option(
             variable="NODES",
             min=1,
             help="Of the kind cluster: the control plane and workers.",
@@ -131,15 +126,15 @@ def run(
     ] = 1,
     images: Annotated[
         ImageMode,
-        _option(variable="IMAGES", help="auto: a registry if one answers, else packages."),
+        option(variable="IMAGES", help="auto: a registry if one answers, else packages."),
     ] = ImageMode.AUTO,
     k8s_version: Annotated[
         str | None,
-        _option(variable="K8S_VERSION", metavar="V", callback=version, help="As in 1.37.2."),
+        option(variable="K8S_VERSION", metavar="V", callback=version, help="As in 1.37.2."),
     ] = None,
     chroma_version: Annotated[
         str | None,
-        _option(
+        option(
             variable="CHROMA_VERSION",
             metavar="V",
             callback=version,
@@ -148,11 +143,11 @@ def run(
     ] = None,
     keep: Annotated[
         bool,
-        _option("--keep", variable="KEEP", help="Keep the cluster, and say how to reach it."),
+        option("--keep", variable="KEEP", help="Keep the cluster, and say how to reach it."),
     ] = False,
     power_losses: Annotated[
         int,
-        _option(
+        option(
             variable="POWER_LOSSES",
             min=1,
             max=100,
@@ -161,7 +156,7 @@ def run(
     ] = 2,
     repeat: Annotated[
         int,
-        _option(
+        option(
             variable="REPEAT",
             min=1,
             max=100,
@@ -170,7 +165,7 @@ def run(
     ] = 1,
     one_lane: Annotated[
         bool,
-        _option("--one-lane", variable="ONE_LANE", help="One scenario after the other."),
+        option("--one-lane", variable="ONE_LANE", help="One scenario after the other."),
     ] = False,
     use_cluster: Annotated[
         str | None, typer.Option(hidden=True, metavar="NAME", help="A cluster of `up`, as --cluster NAME.")
@@ -181,11 +176,11 @@ def run(
     suite: Annotated[Suite, typer.Option(hidden=True, help="A directory below tests/.")] = Suite.E2E,
     plain: Annotated[
         bool,
-        _option("--plain", variable="PLAIN", help="Lines of progress, also in a terminal."),
+        option("--plain", variable="PLAIN", help="Lines of progress, also in a terminal."),
     ] = False,
     form: Annotated[
         Format,
-        _option(
+        option(
             "--format",
             variable="FORMAT",
             help="json prints verdict.json on standard output, and progress on standard error.",
