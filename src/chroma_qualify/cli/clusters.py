@@ -70,7 +70,8 @@ def status() -> None:
 
     leased = [lease.name for lease in read_leases() if lease.kept]
     if leased and not _engine_answers():
-        typer.echo(f"there is no cluster that can be reached: no Docker engine is usable here; kept: {', '.join(leased)}")
+        said = "there is no cluster that can be reached: no Docker engine is usable here"
+        typer.echo(f"{said}; kept: {', '.join(leased)}")
         typer.echo("look into the sandbox's engine:  scripts/sandbox run -- .venv/bin/chroma-qualify status")
         return
     kept = kept_clusters()

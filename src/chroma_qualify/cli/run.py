@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from chroma_qualify.cli.words import Format, ImageMode, option, version
+from chroma_qualify.cli.words import Format, ImageMode, settable, version
 from chroma_qualify.errors import UsageError
 
 KIND = "kind"
@@ -27,7 +27,7 @@ def run(
     context: typer.Context,
     manifests: Annotated[
         Path | None,
-        option(
+        settable(
             variable="MANIFESTS",
             metavar="DIR",
             help="The candidate: a kustomization or plain YAML. Default: each scenario its own topology.",
@@ -35,7 +35,7 @@ def run(
     ] = None,
     baseline: Annotated[
         Path | None,
-        option(
+        settable(
             variable="BASELINE",
             metavar="DIR",
             help="The manifests in use, from which --manifests is promoted under writes.",
@@ -53,7 +53,7 @@ def run(
     ] = None,
     fault: Annotated[
         list[str] | None,
-        option(
+        settable(
             variable="FAULT",
             metavar="NAME",
             help="Of the faults only this one; without --scenario nothing else runs. Can be given again.",
@@ -64,7 +64,7 @@ def run(
     ] = None,
     seed: Annotated[
         int | None,
-        option(
+        settable(
             variable="SEED",
             min=0,
             help="Reproduces a run. Default: random, and in the verdict.",
@@ -72,7 +72,7 @@ def run(
     ] = None,
     time_limit: Annotated[
         str | None,
-        option(
+        settable(
             variable="TIME_LIMIT",
             metavar="SPAN",
             help="As 600, 30m, 1h: then no scenario begins, a running one is ended, and the verdict is not pass. "
@@ -81,7 +81,7 @@ def run(
     ] = None,
     cluster: Annotated[
         str,
-        option(
+        settable(
             variable="CLUSTER",
             metavar="NAME",
             help="kind makes a cluster and deletes it; else current-context, a context's name, or a cluster of up.",
@@ -89,7 +89,7 @@ def run(
     ] = KIND,
     kubeconfig: Annotated[
         Path | None,
-        option(
+        settable(
             variable="KUBECONFIG",
             metavar="FILE",
             help="Where --cluster's context is. Default: KUBECONFIG, else ~/.kube/config.",
@@ -97,7 +97,7 @@ def run(
     ] = None,
     namespace: Annotated[
         str | None,
-        option(
+        settable(
             variable="NAMESPACE",
             metavar="NAME",
             help="On a cluster that is not ours: an empty namespace to stay in. Default: namespaces of the run's own.",
@@ -106,7 +106,7 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Use a cluster that is not ours without asking.")] = False,
     loader_image: Annotated[
         str | None,
-        option(
+        settable(
             variable="LOADER_IMAGE",
             metavar="REF",
             help="Image of the load's pods on such a cluster.",
@@ -114,11 +114,11 @@ def run(
     ] = None,
     load_pods: Annotated[
         int | None,
-        option(variable="LOAD_PODS", min=1, max=1000, help="How many pods make the load."),
+        settable(variable="LOAD_PODS", min=1, max=1000, help="How many pods make the load."),
     ] = None,
     nodes: Annotated[
         int,
-        option(
+        settable(
             variable="NODES",
             min=1,
             help="Of the kind cluster: the control plane and workers.",
@@ -126,15 +126,15 @@ def run(
     ] = 1,
     images: Annotated[
         ImageMode,
-        option(variable="IMAGES", help="auto: a registry if one answers, else packages."),
+        settable(variable="IMAGES", help="auto: a registry if one answers, else packages."),
     ] = ImageMode.AUTO,
     k8s_version: Annotated[
         str | None,
-        option(variable="K8S_VERSION", metavar="V", callback=version, help="As in 1.37.2."),
+        settable(variable="K8S_VERSION", metavar="V", callback=version, help="As in 1.37.2."),
     ] = None,
     chroma_version: Annotated[
         str | None,
-        option(
+        settable(
             variable="CHROMA_VERSION",
             metavar="V",
             callback=version,
@@ -143,11 +143,11 @@ def run(
     ] = None,
     keep: Annotated[
         bool,
-        option("--keep", variable="KEEP", help="Keep the cluster, and say how to reach it."),
+        settable("--keep", variable="KEEP", help="Keep the cluster, and say how to reach it."),
     ] = False,
     power_losses: Annotated[
         int,
-        option(
+        settable(
             variable="POWER_LOSSES",
             min=1,
             max=100,
@@ -156,7 +156,7 @@ def run(
     ] = 2,
     repeat: Annotated[
         int,
-        option(
+        settable(
             variable="REPEAT",
             min=1,
             max=100,
@@ -165,7 +165,7 @@ def run(
     ] = 1,
     one_lane: Annotated[
         bool,
-        option("--one-lane", variable="ONE_LANE", help="One scenario after the other."),
+        settable("--one-lane", variable="ONE_LANE", help="One scenario after the other."),
     ] = False,
     use_cluster: Annotated[
         str | None, typer.Option(hidden=True, metavar="NAME", help="A cluster of `up`, as --cluster NAME.")
@@ -176,11 +176,11 @@ def run(
     suite: Annotated[Suite, typer.Option(hidden=True, help="A directory below tests/.")] = Suite.E2E,
     plain: Annotated[
         bool,
-        option("--plain", variable="PLAIN", help="Lines of progress, also in a terminal."),
+        settable("--plain", variable="PLAIN", help="Lines of progress, also in a terminal."),
     ] = False,
     form: Annotated[
         Format,
-        option(
+        settable(
             "--format",
             variable="FORMAT",
             help="json prints verdict.json on standard output, and progress on standard error.",

@@ -14,7 +14,7 @@ from chroma_qualify.errors import UsageError
 _OF_A_RUN = ("verdict.json", "plan.json", "history.jsonl")  # a run that was cut has at least one of them
 
 
-def option(*names: str, variable: str, **words: Any) -> Any:  # noqa: ANN401 (what Typer says it is)
+def settable(*names: str, variable: str, **words: Any) -> Any:  # noqa: ANN401 (what Typer says it is)
     """An option that a variable can set, too; --help tells of them all in one sentence."""
     return typer.Option(*names, envvar=f"CHROMA_QUALIFY_{variable}", show_envvar=False, **words)
 

@@ -247,9 +247,7 @@ def _errors(series: Series) -> list[Line]:
 
 
 def _replicas(series: Series) -> list[Line]:
-    """Ready pods of each workload, where it has most: scenarios have namespaces of their own with a workload of the same
-    name in each, and two servers of two namespaces never share a volume.
-    """
+    """Ready pods of each workload, in the namespace where it has most: servers of two namespaces share no volume."""
     by_name: dict[str, list[Column]] = {}
     for each in series.replicas:
         held = _held(list(zip(each.t, each.ready, strict=False)), series.t)
