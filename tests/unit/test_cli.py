@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import shutil
 import stat
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from chroma_qualify.checks.plan import read_plan
 from chroma_qualify.cluster import guests, lease
 from chroma_qualify.cluster.existing import Context
 from chroma_qualify.cluster.model import Guest
+from chroma_qualify.faults.experiments import experiments
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -96,33 +101,61 @@ def test_a_guest_needs_no_docker_to_clean_up(chroma_qualify):
     assert not lease.parent.exists()
 
 
+@pytest.fixture
+def candidate(tmp_path_factory) -> str:
+    """A directory of what one may find out there: no qualification.yaml."""
+    there = tmp_path_factory.mktemp("candidate")
+    shutil.copytree(ROOT / "tests/strangers/plain", there, dirs_exist_ok=True)
+    (there / "qualification.yaml").unlink(missing_ok=True)
+    return str(there)
+
+
 def test_plan_says_what_a_run_would_do(chroma_qualify, tmp_path):
-    manifests = str(Path(__file__).parents[2] / "manifests/overlays/single-writer")
+    manifests = str(ROOT / "manifests/overlays/single-writer")
     code, out, _ = chroma_qualify("plan", "--manifests", manifests, "--seed", "7")
     assert code == 0
     assert "seed       7" in out
     assert "power-loss with sync_threshold never" in out
     assert "node-drain" in out
     assert "needs 2 nodes" in out
+    assert "  data::real_text\n" in out
+    assert "(second lane, beside the others)\n" in out
     assert list(tmp_path.iterdir()) == []  # it touches nothing
-    again = chroma_qualify("plan", "--manifests", manifests, "--seed", "7")[1]
-    assert again == out
 
 
-def test_plan_of_an_existing_cluster_says_what_is_unavailable(chroma_qualify, tmp_path):
-    _, out, _ = chroma_qualify("plan", "--manifests", str(tmp_path), "--existing", "--nodes", "3")
+def test_plan_says_what_was_asked_for_and_no_more(chroma_qualify, candidate):
+    given = ("plan", "--manifests", candidate, "--seed", "7", "--time-limit", "30m", "--baseline", candidate)
+    code, out, _ = chroma_qualify(*given, "-k", "recall", "-k", "power-loss-1")
+    assert code == 0
+    assert "limit      1800 s" in out
+    assert f"baseline   {candidate}" in out
+    assert "Other scenarios: 1." in out
+    assert re.findall(r"(?m)^(\S+-\d|  \S+::\S+)", out) == ["power-loss-1", "  data::recall_over_20000_vectors"]
+
+
+def test_plan_of_an_existing_cluster_says_what_is_unavailable_and_why(chroma_qualify, candidate):
+    code, out, _ = chroma_qualify(
+        "plan", "--manifests", candidate, "--cluster", "staging", "--nodes", "3", "-k", "fault"
+    )
+    assert code == 0
     assert "no qualification.yaml: the strictest ones hold" in out
+    assert "second lane" not in out
     lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
-    assert "unavailable" in lines["power-loss-1"]
-    assert "unavailable" in lines["node-drain"]
     assert "append" in lines["pod-delete"]
+    told = (ROOT / "docs/how-to/existing-cluster.md").read_text()
+    table = dict(re.findall(r"(?m)^\| ([a-z, -]+) \| (.+) \|$", told))
+    documented = {name: why for names, why in table.items() for name in names.split(", ")}
+    for each in experiments():
+        if each.own_nodes:
+            assert f"unavailable: {documented[each.fault.name]}" in lines[each.name]
 
 
-def test_plan_as_json_is_what_a_run_writes(chroma_qualify, tmp_path):
-    _, out, _ = chroma_qualify("plan", "--manifests", str(tmp_path), "--fault", "power-loss", "--power-losses", "3",
+def test_plan_as_json_is_what_a_run_writes(chroma_qualify, candidate):
+    _, out, _ = chroma_qualify("plan", "--manifests", candidate, "--fault", "power-loss", "--power-losses", "3",
                                "--format", "json")  # fmt: skip
     plan = read_plan(json.loads(out))
     assert [each.name for each in plan.experiments] == ["power-loss-1", "power-loss-2", "power-loss-3"]
+    assert json.loads(out)["scenarios"] == []
 
 
 @pytest.mark.parametrize(
@@ -132,10 +165,14 @@ def test_plan_as_json_is_what_a_run_writes(chroma_qualify, tmp_path):
         (("--fault", "meteor"), "there is no fault 'meteor'; there are api-server-down"),
         (("--power-losses", "0"), "--power-losses"),
         (("--format", "xml"), "--format"),
+        (("--time-limit", "soon"), "--time-limit 'soon'"),
+        (("--scenario", "meteor"), "no scenario matches 'meteor'"),
+        (("--scenario", "("), "Wrong expression passed to '-k'"),
+        (("--manifests", str(ROOT / "tests/strangers/several")), "holds 2 Chroma servers"),
     ],
 )
-def test_a_wrong_plan_ends_with_2(chroma_qualify, tmp_path, args, words):
-    given = args if args[0] == "--manifests" else ("--manifests", str(tmp_path), *args)
+def test_a_wrong_plan_ends_with_2(chroma_qualify, candidate, args, words):
+    given = args if args[0] == "--manifests" else ("--manifests", candidate, *args)
     code, _, err = chroma_qualify("plan", *given)
     assert code == 2
     assert words in err

@@ -209,16 +209,14 @@ def run(
         seconds_of(time_limit, "--time-limit")
     if fault:
         _refuse_unknown(fault, power_losses)
-    ours = use_cluster or _of_ours(cluster)
+    ours = use_cluster or of_ours(cluster)
     foreign = not ours and cluster != KIND
     if foreign and not yes:
         yes = _ask(cluster, kubeconfig, namespace or "")
     given: dict[str, object] = {
         "--manifests": manifests,
         "--baseline": baseline,
-        "-k": " or ".join(f"({each})" for each in scenario)
-        if scenario and len(scenario) > 1
-        else (scenario or [""])[0],
+        "-k": expression(scenario),
         "--fault": fault,
         "--only": only,
         "--seed": seed,
@@ -258,6 +256,13 @@ def run(
     raise typer.Exit(code)
 
 
+def expression(scenario: list[str] | None) -> str:
+    """What `--scenario` says, as pytest's -k takes it; "" for all."""
+    if scenario and len(scenario) > 1:
+        return " or ".join(f"({each})" for each in scenario)
+    return (scenario or [""])[0]
+
+
 def _words(given: dict[str, object]) -> list[str]:
     """Options as one word each: pytest would take a directory behind a space for a root of tests."""
     words = []
@@ -276,7 +281,7 @@ def _refuse_unknown(faults: list[str], power_losses: int) -> None:
     chosen(experiments(power_losses), faults)
 
 
-def _of_ours(name: str) -> str | None:
+def of_ours(name: str) -> str | None:
     """The name, if it is that of a cluster that `up` made."""
     from chroma_qualify.cluster.lease import cluster_dir, read_leases
 
