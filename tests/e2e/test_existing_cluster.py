@@ -64,6 +64,13 @@ class Place:
         self.programs.mkdir()
         (self.programs / "kubectl").symlink_to(cluster.kubectl.resolve())
         cluster.run_kubectl("apply", "-n", self.neighbour, "-f", "-", stdin=NEIGHBOUR)
+        # What the cluster adds by itself is there before anybody compares.
+        for space in (self.neighbour, self.lent):
+            for made in ("configmap/kube-root-ca.crt", "serviceaccount/default"):
+                cluster.run_kubectl("wait", "--for=create", made, "-n", space, "--timeout=300s", timeout=330)
+        cluster.run_kubectl(
+            "rollout", "status", "deployment/chromadb", "-n", self.neighbour, "--timeout=300s", timeout=330
+        )
 
     def environment(self):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHROMA_QUALIFY", "DOCKER"))}
@@ -104,7 +111,7 @@ class Place:
     def seen(self):
         """What nobody else changes meanwhile: the neighbour's objects as they are, and which the lent namespace has."""
         get = self.cluster.get_json
-        neighbour = {(item["kind"], item["metadata"]["name"], item["metadata"]["resourceVersion"])
+        neighbour = {json.dumps(asked_for(item), sort_keys=True)
                      for item in get("all,configmaps,secrets", "-n", self.neighbour)["items"]}  # fmt: skip
         lent = {(item["kind"], item["metadata"]["name"], item["metadata"]["uid"])
                 for item in get(NAMESPACED, "-n", self.lent)["items"]}  # fmt: skip
@@ -125,6 +132,13 @@ class Place:
             for item in self.cluster.get_json("persistentvolumes")["items"]
             if (item["spec"].get("claimRef") or {}).get("namespace") in spaces
         ]
+
+
+def asked_for(item):
+    """An object without what the cluster's controllers write into it; with its uid, for who makes it anew."""
+    left_out = {"resourceVersion", "managedFields"}
+    metadata = {name: value for name, value in item["metadata"].items() if name not in left_out}
+    return {**{name: value for name, value in item.items() if name != "status"}, "metadata": metadata}
 
 
 def yaml_in(item, namespace):

@@ -7,6 +7,7 @@ the environment, which beats the file. What is not known, or of the wrong type, 
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ _PROJECT = "pyproject.toml"
 _LINT = "lint"
 _LINT_KEYS = ("kubernetes", "waivers", "vectors", "dimensions")
 # What a file cannot sensibly say: where one run is written, and a consent.
-_NOT_IN_A_FILE = {"run-dir", "yes", "only"}
+_NOT_IN_A_FILE = {"run-dir", "yes"}
 _MEANING = {bool: "true or false", int: "a whole number", str: "a text"}
 
 
@@ -44,15 +45,15 @@ class Option:
 
 
 def options_of(command: Callable[..., Any]) -> tuple[Option, ...]:
-    """The options of a command's function."""
+    """The options of a command's function, without those that are hidden."""
     return tuple(_options(command))
 
 
 def _options(command: Callable[..., Any]) -> Iterator[Option]:
     for name, hint in typing.get_type_hints(command, include_extras=True).items():
         information = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, OptionInfo)]
-        if not information:
-            continue
+        if not information or information[0].hidden:
+            continue  # what --help does not tell of is not for people
         # Inside of Annotated, Typer keeps the first name where a default would be.
         names = [information[0].default, *(information[0].param_decls or ())]
         long = [each for each in names if isinstance(each, str) and each.startswith("--")]
@@ -106,11 +107,16 @@ def read_settings(directory: Path, run: Sequence[Option], lint: Sequence[Option]
 
 def _tables(directory: Path) -> list[tuple[Path, Any]]:
     own, project = directory / FILE, directory / _PROJECT
-    tool = _load(project).get("tool") if project.is_file() else None
+    tool = _load(project).get("tool") if _is_file(project) else None
     return [
-        (own, _load(own) if own.is_file() else None),
+        (own, _load(own) if _is_file(own) else None),
         (project, tool.get("chroma-qualify") if isinstance(tool, dict) else None),
     ]
+
+
+def _is_file(path: Path) -> bool:
+    """No, too, where the directory may not be entered: Path.is_file raises there."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -146,6 +146,7 @@ class Runner:
         self.parts = os.environ.get(_PARTS, "").split()
         self._checkout = checkout
         self._process: subprocess.Popen[bytes] | None = None
+        self._missed: int | None = None  # a signal that came before the process was there to get it
         self.asked_to_end = False
 
     def run(
@@ -173,6 +174,7 @@ class Runner:
             "PYTHONUNBUFFERED": "1",
             **environment,
         }
+        self._missed = None
         with self._handing_on():
             process = self._process = subprocess.Popen(
                 command,
@@ -184,6 +186,8 @@ class Runner:
                 process_group=0,
             )
             try:
+                if self._missed is not None:
+                    self._send(process, self._missed)
                 if output is not None and process.stdout is not None:
                     output(process.stdout)
                 return process.wait()
@@ -217,8 +221,14 @@ class Runner:
     def _hand_on(self, number: int, _frame: types.FrameType | None) -> None:
         self.asked_to_end = True
         self._ending()
-        process = self._process
-        if process is None or process.poll() is not None:
+        if self._process is None:
+            self._missed = number
+        else:
+            self._send(self._process, number)
+
+    @staticmethod
+    def _send(process: subprocess.Popen[bytes], number: int) -> None:
+        if process.poll() is not None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if number == signal.SIGINT:

@@ -32,7 +32,8 @@ _SAMPLE = re.compile(
     r"^container_(cpu_usage_seconds_total|memory_working_set_bytes)\{([^}]*)\} (\S+)(?: (\d+))?$", re.MULTILINE
 )
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
-_NO_ANSWER = (urllib3.exceptions.HTTPError, OSError, ValueError, KeyError)
+# Also an answer that is none: `items: null`.
+_NO_ANSWER = (urllib3.exceptions.HTTPError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 Place = tuple[str, str, str]  # namespace, pod, container
 

@@ -33,7 +33,7 @@ from chroma_qualify.report.write import read_verdict
 BESIDE = "beside"  # `pytestmark = pytest.mark.beside` at the head of a file of scenarios
 ALONE = "alone"
 LOG = Path("logs") / "beside.txt"
-_PATIENCE = 2400.0  # s; for all of it, from its start
+_PATIENCE = 10800.0  # s; for all of it, from its start
 _QUICK, _ORDERLY = 10.0, 30.0  # s to end in after SIGTERM: with the cluster about to go, and with one that stays
 _TAIL = 30  # lines of its output in a finding
 _PROGRESS = re.compile(r"\[ *\d+\.\d s\] (.*)")
@@ -227,8 +227,10 @@ def second_lane(session: pytest.Session, cluster: str) -> Iterator[None]:
     if lane is None:
         yield
         return
-    lane.start(cluster)
+    limit = session.config.stash.get(LIMIT, None)
     try:
+        with contextlib.nullcontext() if limit is None else limit.whole():
+            lane.start(cluster)
         yield
     finally:
         if session.exitstatus in _ABORTED:

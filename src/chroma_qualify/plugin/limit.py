@@ -11,7 +11,7 @@ import signal
 import time
 import types
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -66,6 +66,21 @@ class TimeLimit:
         finally:
             self._interruptible = False
 
+    @contextlib.contextmanager
+    def whole(self) -> Iterator[None]:
+        """What must not be half done: if the time ends while the block lasts, that ends its caller after it.
+
+        Raises:
+            TimeLimitError: the time was over meanwhile.
+        """
+        before, self._interruptible = self._interruptible, False
+        try:
+            yield
+        finally:
+            self._interruptible = before
+        if before and self.over:
+            self._end_it()
+
     def close(self) -> None:
         """No more signals."""
         if self.seconds is not None:
@@ -83,8 +98,11 @@ class TimeLimit:
     def _ring(self, _number: int, _frame: types.FrameType | None) -> None:
         self.over = True
         if self._interruptible:
-            self._interruptible = False
-            raise TimeLimitError(f"ended by the time limit of {told(self.seconds or 0)}")
+            self._end_it()
+
+    def _end_it(self) -> NoReturn:
+        self._interruptible = False
+        raise TimeLimitError(f"ended by the time limit of {told(self.seconds or 0)}")
 
 
 LIMIT = pytest.StashKey[TimeLimit]()

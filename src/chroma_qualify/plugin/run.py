@@ -320,8 +320,7 @@ class Run:
             started=self._started,
             seconds=time.monotonic() - self._begin,
         )
-        if wrong := against_schema(verdict_document(self.result), "verdict"):
-            self.result = _with_finding(self.result, f"verdict.json does not keep to its schema: {'; '.join(wrong)}")
+        self.result = held_against_schema(self.result)
         write_verdict(self.result, self.directory)
         write_junit(self.result, self.directory)
         try:
@@ -331,10 +330,16 @@ class Run:
         return self.result
 
 
-def _with_finding(result: RunResult, message: str) -> RunResult:
-    """The same run, and that it tells of itself what its readers will not understand."""
-    verdict, findings = judge([*result.findings, Finding("harness-error", Severity.UNKNOWN, message)], result.scenarios)
-    return dataclasses.replace(result, verdict=verdict, findings=findings)
+def held_against_schema(result: RunResult) -> RunResult:
+    """The same run, with a note if it tells of itself what its readers will not understand; the verdict stands."""
+    try:
+        wrong = against_schema(verdict_document(result), "verdict")
+    except Exception as error:  # noqa: BLE001 (a verdict that nobody could check is better than none)
+        wrong = [f"it could not be held against it: {error!r:.200}"]
+    if not wrong:
+        return result
+    note = Finding("harness-error", Severity.NOTE, f"verdict.json does not keep to its schema: {'; '.join(wrong)}")
+    return dataclasses.replace(result, findings=(*result.findings, note))
 
 
 def scenario_name(node_id: str) -> str:

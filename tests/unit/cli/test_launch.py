@@ -52,16 +52,14 @@ def test_a_killed_run_is_infra_and_says_so(tmp_path, capfd):
 
 # The outer one is what the user started, the inner one stands for pytest: it counts what it is sent.
 INNER = """
-    import signal, sys, threading
+    import signal, sys, time
     got = []
-    done = threading.Event()
-    def take(number, frame):
-        got.append(signal.Signals(number).name)
-        threading.Timer(0.5, done.set).start()  # time for a second one to come
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, take)
+        signal.signal(number, lambda number, frame: got.append(signal.Signals(number).name))
     print("ready", flush=True)
-    done.wait()
+    while not got:  # no lock that a handler could meet held
+        time.sleep(0.05)
+    time.sleep(0.5)  # time for a second one to come
     print("got", *got, flush=True)
     sys.exit(3)
 """
@@ -87,13 +85,14 @@ def test_what_ends_us_is_handed_on_once(tmp_path, sent, handed_on, to_group):
 
 def test_a_run_ends_orderly_when_who_started_it_is_killed(tmp_path):
     inner = """
-        import signal, threading
+        import signal, time
         from chroma_qualify.plugin import lifeline
-        done = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: done.set())
+        got = []
+        signal.signal(signal.SIGTERM, lambda *_: got.append(1))
         lifeline.hold(gently=True)
         print("ready", flush=True)
-        done.wait()
+        while not got:
+            time.sleep(0.05)
         open("cleared", "w").close()
     """
     outer = subprocess.Popen(
@@ -105,6 +104,22 @@ def test_a_run_ends_orderly_when_who_started_it_is_killed(tmp_path):
     outer.kill()
     outer.communicate(timeout=PATIENCE)  # until the inner one, which has the other end, is gone
     assert (tmp_path / "cleared").exists()
+
+
+def test_what_comes_while_a_process_starts_is_handed_on(tmp_path, monkeypatch):
+    class Struck(subprocess.Popen):
+        """A process whose start a signal meets, before anybody knows of it."""
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Struck)
+    runner = Runner(tmp_path)
+    assert runner.run(["sleep", "60"]) == -signal.SIGTERM
+    assert runner.asked_to_end
+    monkeypatch.undo()
+    assert runner.run(["true"]) == 0, "what is run to clear away is not ended, too"
 
 
 RESULT = RunResult(
@@ -174,13 +189,15 @@ def in_terminal(directory: Path, *args: str, pipes: Mapping[str, str] = EMPTY, *
             except OSError:  # the other end is closed
                 break
             said += data
-            for name in [name for name, words in waiting.items() if words in re.sub(MOVES, "", said.decode())]:
+            for name in [
+                name for name, words in waiting.items() if words in re.sub(MOVES, "", said.decode(errors="replace"))
+            ]:
                 del waiting[name]
                 (directory / name).open("w").close()
     os.close(ours)
     assert not waiting
     assert process.wait(PATIENCE) == 0
-    return said.decode()
+    return said.decode(errors="replace")
 
 
 def test_a_terminal_has_a_live_view_and_then_the_verdict(tmp_path, run_dir):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -77,6 +79,12 @@ def test_a_wrong_setting_of_a_file_ends_with_2(chroma_qualify, tmp_path):
     assert "there is no setting 'nodse'" in err
 
 
+# As the documentation says them; tests/docs/commands.toml names this file.
+ASKED = (
+    "chroma-qualify run --cluster staging --loader-image registry.example/chroma-qualify/loader:dev",
+    "chroma-qualify run --cluster staging --loader-image … --load-pods 8 --scenario scale_out",
+)
+CONFIRMED = "chroma-qualify run --cluster current-context --manifests deploy/chroma --yes --format json"
 KUBECONFIG = {
     "apiVersion": "v1", "kind": "Config", "current-context": "away",
     "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:PORT"}}],
@@ -94,12 +102,22 @@ def test_nobody_is_there_to_be_asked(chroma_qualify, tmp_path):
     assert err.endswith("There is no terminal to confirm it at; say --yes if a run may use it\n")
 
 
+@pytest.mark.parametrize("command", ASKED)
+def test_what_is_documented_is_taken_as_far_as_the_question(chroma_qualify, tmp_path, monkeypatch, command):
+    (tmp_path / "config").write_text(json.dumps(KUBECONFIG).replace("away", "staging"))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    code, _, err = chroma_qualify(*shlex.split(command)[1:])
+    assert (code, err.count("\n")) == (2, 1)
+    assert "the context staging, https://127.0.0.1:PORT" in err
+
+
 def test_a_cluster_that_is_there_needs_no_engine(tmp_path):
     """It is away, and so the run ends: but it was looked for, and nothing of an engine was asked for or made."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     (tmp_path / "config").write_text(json.dumps(KUBECONFIG).replace("PORT", str(port)))
+    shutil.copytree(ROOT / "tests" / "strangers" / "plain", tmp_path / "deploy" / "chroma")
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in (("docker", "touch DIR/docker-was-called"), ("kubectl", 'exec KUBECTL "$@"')):
@@ -107,12 +125,14 @@ def test_a_cluster_that_is_there_needs_no_engine(tmp_path):
         program.write_text(f"#!/bin/sh\n{text}\n".replace("DIR", str(tmp_path)).replace("KUBECTL", str(kubectl())))
         program.chmod(0o755)
     done = subprocess.run(
-        [*PROGRAM, "run", "--cluster=away", "--kubeconfig=config", "--yes", "--scenario=data::recall"],
+        [*PROGRAM, *shlex.split(CONFIRMED)[1:], "--scenario=data::recall", f"--run-dir={tmp_path / 'run'}"],
         cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False,
-        env={**os.environ, "PATH": f"{programs}:/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={**os.environ, "PATH": f"{programs}:/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path / "cache"),
+             "KUBECONFIG": str(tmp_path / "config")},
     )  # fmt: skip
     said = done.stdout + done.stderr
     assert done.returncode == 4, said
+    assert done.stdout == "", "there is no verdict yet, and nothing else belongs there"
     assert "127.0.0.1" in said
     assert "Traceback" not in said
     assert not (tmp_path / "docker-was-called").exists()

@@ -126,6 +126,15 @@ def test_healthy(api, kubeconfig):
     assert not any("secrets" in path or "exec" in path for path, _ in api.asked)
 
 
+def test_as_the_documentation_says_it(api, kubeconfig):
+    command = "chroma-qualify doctor -n chroma --context staging --format json"
+    kubeconfig.write_text(kubeconfig.read_text().replace('"name": "c", "context"', '"name": "staging", "context"'))
+    words = command.replace("chroma ", f"{NAMESPACE} ").split()[1:]
+    done = CliRunner().invoke(cli.app, [*words, "--kubeconfig", str(kubeconfig)])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.output)["namespace"] == NAMESPACE
+
+
 def test_the_log_is_asked_for_with_its_times(api, kubeconfig):
     run(kubeconfig)
     asked = [query for path, query in api.asked if path.endswith("/log")]

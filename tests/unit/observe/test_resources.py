@@ -40,6 +40,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.refused: set[str] = set()
         self.hang: set[str] = set()
         self.asked: list[str] = []
+        self.odd: list[bytes] = []  # what the metrics API says before it says what it should
         self.over = threading.Event()
         outer = self
 
@@ -65,6 +66,8 @@ class Server(http.server.ThreadingHTTPServer):
         if path == PROXY:
             look = self.asked.count(PROXY)
             return KUBELET.format(cpu=look * 0.5, at=1_700_000_000_000 + look * 1000).encode()
+        if path == METRICS and self.odd:
+            return self.odd.pop()
         if path == METRICS:
             usage = {"cpu": "250m", "memory": "2Mi"}
             items = [{"metadata": {"name": "c-0"}, "containers": [{"name": "chromadb", "usage": usage}]}]
@@ -114,6 +117,15 @@ def test_without_the_nodes_the_metrics_api_is_asked(server, tmp_path):
         poll_for("a look", lambda: len(lines(tmp_path)), lambda number: number >= 1, 60, 0.01)
     place = {"namespace": "mine", "pod": "c-0", "container": "chromadb"}
     assert lines(tmp_path)[0] == {"time": 7, **place, "cpu": 0.25, "memory": 2 << 20}
+
+
+def test_an_answer_that_is_none_ends_nothing(server, tmp_path):
+    server.refused = {PROXY}
+    server.odd = [b'{"items": null}', b'{"items": [null]}', b'{"items": ["x"]}', b"[]", b"null", b"{}", b"{"]
+    with measure(server, tmp_path):
+        poll_for("a look", lambda: len(lines(tmp_path)), lambda number: number >= 1, 60, 0.01)
+    assert server.odd == []
+    assert lines(tmp_path)[0]["pod"] == "c-0"
 
 
 def test_without_any_right_one_line_says_so_and_nothing_more_is_asked(server, tmp_path):

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from page_runs import PATIENCE
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE = 180_000  # milliseconds; a busy machine is no bug
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ from chroma_qualify.report.verdict import (
 )
 from chroma_qualify.report.write import Plan, write_plan, write_verdict
 
+PATIENCE = 180_000  # milliseconds that a browser may take; a busy machine is no bug
 HOSTILE = (
     "<script>document.title='owned'</script>",
     "</script><script>document.title='owned'</script>",

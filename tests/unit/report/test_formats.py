@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from recorded import History
 
 from chroma_qualify.findings import Finding, Severity
+from chroma_qualify.plugin.run import held_against_schema
 from chroma_qualify.report.junit import write_junit
 from chroma_qualify.report.metrics import metrics_text, write_metrics
 from chroma_qualify.report.schema import against_schema, load_schema
@@ -232,6 +233,30 @@ def test_plan_json_keeps_to_its_schema(tmp_path):
     plan = Plan("id", "m", "0" * 64, {}, 7, ("a",), {"nodes": 1}, "2026-01-01", (experiment,), None, "2026", 5)
     assert against_schema(json.loads(write_plan(plan, tmp_path).read_bytes()), "plan") == []
     assert against_schema({**dataclasses.asdict(plan), "experiments": [{"name": "e"}]}, "plan") != []
+
+
+def test_a_number_that_json_does_not_have_keeps_to_the_schema():
+    none = math.nan
+    outage = {"first_error": none, "unavailable": none, "recovered": math.inf, "errors": {}, "operations": 0}
+    experiment = {
+        "experiment": "e", "fault": "f", "stress": "graceful", "ran": True, "reason": "", "recall": {"after": none},
+        "stale": {}, "outage": outage, "verdict": "pass",
+    }  # fmt: skip
+    scenario = ScenarioResult("s", Outcome.PASS, none, (Measure("m", none, "s"),), "", none)
+    result = RunResult("id", Verdict.PASS, (), (scenario,), (Part("p", none),), {}, 7, "packages")
+    result = dataclasses.replace(result, experiments=(experiment,), seconds=none)
+    document = verdict_document(result)
+    assert (document["seconds"], document["experiments"][0]["outage"]["recovered"]) == (None, None)
+    assert against_schema(document, "verdict") == []
+
+
+def test_a_verdict_stands_whatever_its_schema_says():
+    result = RunResult("id", Verdict.PASS, (), (), (), {}, 7, "packages")
+    assert held_against_schema(result) is result
+    for odd in ({"seed": "seven"}, {"experiments": ({"name": object()},)}):
+        held = held_against_schema(dataclasses.replace(result, **odd))
+        (note,) = held.findings
+        assert (held.verdict, note.severity, note.rule) == (Verdict.PASS, Severity.NOTE, "harness-error")
 
 
 @pytest.mark.parametrize("name", ["verdict", "plan", "lint"])

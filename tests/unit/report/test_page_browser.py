@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import page_runs
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import PATIENCE
+from page_runs import PATIENCE
 from playwright.sync_api import Browser, Page
 
 from chroma_qualify.report.page import write_page
@@ -17,6 +19,7 @@ from chroma_qualify.report.page_diff import write_diff_page
 
 RUNS = {"rich": page_runs.rich, "hostile": page_runs.hostile, "cut": page_runs.cut, "empty": lambda place: place}
 Open = Callable[..., Page]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module", params=[*RUNS, "diff"])
@@ -194,8 +197,27 @@ def test_colours_follow_the_system_and_the_switch(rich, show):
     assert page.evaluate(ground) == light
 
 
+def test_a_program_that_only_says_that_it_is_none_is_no_browser(tmp_path):
+    script = ROOT / "scripts" / "browser"
+
+    def found(**environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [shutil.which("bash") or "bash", script], env={"PATH": str(tmp_path), **environment}, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+
+    for name, code in (("chromium", 1), ("google-chrome", 0)):
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {code}\n")
+        (tmp_path / name).chmod(0o755)
+    assert found().stdout == f"{tmp_path / 'google-chrome'}\n"
+    named = found(CHROMIUM=str(tmp_path / "chromium"))
+    assert (named.returncode, named.stderr.count("\n")) == (4, 1)
+    assert "is no program that runs" in named.stderr
+
+
 def test_the_command_can_be_copied(rich, show):
     page = show(rich, permissions=["clipboard-read", "clipboard-write"])
+    page.evaluate("window.setTimeout = () => 0")  # it says so for two seconds, which may be over before we look
     page.get_by_role("button", name="copy").click()
     page.get_by_role("button", name="copied").wait_for()
     assert "--seed 7" in page.evaluate("navigator.clipboard.readText()")
