@@ -65,6 +65,7 @@ lint: setup
 	.venv/bin/mypy scripts/bench-backup
 	.venv/bin/mypy scripts/bench-forward
 	.venv/bin/mypy scripts/bench-checks
+	.venv/bin/mypy scripts/bench-lint
 	.venv/bin/mypy scripts/bench-recorder
 	.venv/bin/mypy scripts/bench-report
 	.venv/bin/mypy scripts/prove-interrupts

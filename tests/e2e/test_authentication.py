@@ -54,10 +54,9 @@ from chroma_qualify.workload import client
 from chroma_qualify.workload.audit import audit
 from chroma_qualify.workload.records import Values, make_records
 
-pytestmark = [
-    pytest.mark.beside,
-    pytest.mark.own_cluster("what it tries to get in by are programs and broken variants that our own nodes have"),
-]
+pytestmark = pytest.mark.own_cluster(
+    "what it tries to get in by are programs and broken variants that our own nodes have"
+)
 
 OVERLAYS = Path(__file__).parents[1] / "overlays"
 REFUSED_WITHIN = 300.0  # s; a mount is tried again after 2, 4, 8 … s

@@ -30,7 +30,7 @@ from chroma_qualify.lint.schema import schema_invalid, without_schema
 from chroma_qualify.plugin.namespaces import fresh_namespace
 from chroma_qualify.plugin.versions import modest
 
-pytestmark = [pytest.mark.beside, pytest.mark.own_cluster("priority classes and the like are in no namespace")]
+pytestmark = pytest.mark.own_cluster("priority classes and the like are in no namespace")
 
 REPOSITORY = Path(__file__).parents[2]
 MANIFESTS = REPOSITORY / "manifests"

@@ -48,6 +48,17 @@ def test_a_wrong_variable_ends_with_2_before_anything_starts(name, value, senten
     assert sentence in said
 
 
+def test_the_file_of_where_it_is_called_from_counts_and_is_not_overruled_by_what_nobody_said(tmp_path):
+    (tmp_path / "chroma-qualify.toml").write_text('images = "nowhere"\nseed = 7\n')
+    kept = {name: value for name, value in os.environ.items() if name != "IMAGES"}
+    done = subprocess.run(
+        ["scripts/qualify", "e2e"], cwd=ROOT, env={**kept, "CHROMA_QUALIFY_FROM": str(tmp_path)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Invalid value for '--images': 'nowhere'" in " ".join(done.stderr.replace("│", " ").split())
+
+
 @pytest.mark.parametrize("command", ["", "e3e", "--help"])
 def test_an_unknown_command_ends_with_2(command):
     code, said = ended("scripts/qualify", command)

@@ -37,6 +37,7 @@ def test_what_was_asked_is_one_word_each_and_quoted():
         yes=True,
         keep=True,
         run_dir=Path("elsewhere"),
+        use_cluster="cq-mine",
     )
     assert shlex.split(command_of(asked)) == [
         ".venv/bin/chroma-qualify", "run", "--manifests=/my manifests/$(touch x)", "--scenario=recall or 'x'",

@@ -110,7 +110,8 @@ def place(tmp_path) -> Path:
     (scripts / "qualify").write_text(
         f"#!{sys.executable}\n"
         "import json, os, pathlib, sys\n"
-        "wanted = ('MANIFESTS', 'BASELINE', 'SCENARIOS', 'CHROMA_VERSION', 'K8S_VERSION', 'NODES', 'IMAGES', 'SEED')\n"
+        "wanted = ('MANIFESTS', 'BASELINE', 'SCENARIOS', 'CHROMA_VERSION', 'K8S_VERSION', 'NODES', 'IMAGES', 'SEED',"
+        " 'CHROMA_QUALIFY_FROM')\n"
         "run = pathlib.Path('runs/one')\n"
         "run.mkdir(parents=True)\n"
         "asked = {name: os.environ.get(name) for name in wanted}\n"
@@ -136,6 +137,7 @@ def test_whatever_an_input_holds_is_data(runner, place, name):
     assert arguments == ["e2e"]
     assert [asked[key] for key in ("MANIFESTS", "BASELINE")] == [there, there]
     assert [asked[key] for key in ("SCENARIOS", "CHROMA_VERSION", "NODES")] == [name] * 3
+    assert (asked["IMAGES"], asked["CHROMA_QUALIFY_FROM"]) == ("", str(runner.workspace))
     assert not list(runner.workspace.glob("**/pwned"))
     assert not list(place.glob("**/pwned"))
     run = place / "runs" / "one"
@@ -284,9 +286,25 @@ def test_other_peoples_actions_are_pinned_by_commit():
             assert used[0].startswith("./") or re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used[0]), (path.name, used)
 
 
-def test_the_reusable_workflow_hands_every_input_to_the_action():
-    workflow = yaml.safe_load((WORKFLOWS / "qualify.yml").read_text())
-    (step,) = [each for each in workflow["jobs"]["qualify"]["steps"] if each.get("id") == "qualify"]
-    assert step["with"].keys() <= action()["inputs"].keys()
-    taken = workflow[True]["workflow_call"]["inputs"]  # YAML 1.1 reads `on` as true
-    assert taken.keys() - {"baseline-ref"} == step["with"].keys()
+def called_workflow() -> dict:
+    return yaml.safe_load((WORKFLOWS / "qualify.yml").read_text())
+
+
+def test_the_called_workflow_takes_and_hands_on_every_input_of_the_action():
+    (job,) = called_workflow()["jobs"].values()
+    (step,) = [step for step in job["steps"] if step.get("id") == "qualify"]
+    taken = called_workflow()[True]["workflow_call"]["inputs"]  # YAML 1.1 reads `on` as true
+    assert step["with"].keys() == action()["inputs"].keys()
+    assert taken.keys() == {*action()["inputs"], "baseline-ref", "timeout-minutes"}
+    for name, described in action()["inputs"].items():
+        assert f"inputs.{name}" in step["with"][name]
+        default = taken[name].get("default", "")
+        assert described.get("default", "") == (str(default).lower() if isinstance(default, bool) else default)
+
+
+@pytest.mark.parametrize(("sha", "ends"), [("", 2), ("0123abc", 0)])
+def test_a_called_workflow_that_does_not_know_where_it_is_from_says_so(runner, sha, ends):
+    (job,) = called_workflow()["jobs"].values()
+    (step,) = [step for step in job["steps"] if step.get("id") == "origin"]
+    done = runner.run(step["run"], {"REPOSITORY": "owner/chroma-qualify", "SHA": sha})
+    assert (done.returncode, "::error title=chroma-qualify::" in done.stdout) == (ends, ends == 2)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import typer
+from typer.core import TyperGroup, TyperOption
 
 from chroma_qualify.cli import again, clusters, diff, doctor, judge, report
 from chroma_qualify.cli import run as run_command
@@ -69,13 +70,28 @@ for command, *examples in _COMMANDS:
 @app.callback()
 def settings(context: typer.Context) -> None:
     """Take defaults from the working directory's file, for the commands that have such."""
-    if context.invoked_subcommand not in {"run", "lint"} or "--help" in sys.argv:
+    if context.invoked_subcommand not in {"run", "plan", "lint"} or "--help" in sys.argv:
         return
     found = read_settings(Path.cwd(), options_of(run_command.run), options_of(lint))
     context.obj = found
     # A variable of its own for what may be given again would be cut at each space of an expression.
     spoken = {"scenario": [expression]} if (expression := os.environ.get("CHROMA_QUALIFY_SCENARIO")) else {}
-    context.default_map = {"run": {**found.run, **spoken}, "lint": dict(found.lint)}
+    of_run = {**found.run, **spoken}
+    planned = {option.name for option in options_of(judge.plan)}
+    of_plan = {name: value for name, value in of_run.items() if name in planned}
+    context.default_map = {"run": of_run, "plan": of_plan, "lint": dict(found.lint)}
+    _name_variables(context)
+
+
+def _name_variables(context: typer.Context) -> None:
+    """Let a refusal of what a variable says name the variable."""
+    group, words = context.command, {word.partition("=")[0] for word in sys.argv}
+    if not isinstance(group, TyperGroup) or context.invoked_subcommand is None:
+        return
+    command = group.get_command(context, context.invoked_subcommand)
+    for option in command.params if command is not None else ():
+        if isinstance(option, TyperOption) and not words & {*option.opts} and str(option.envvar) in os.environ:
+            option.show_envvar = True
 
 
 def main() -> NoReturn:

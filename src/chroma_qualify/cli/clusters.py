@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chroma_qualify.cli.words import ImageMode, version
-from chroma_qualify.errors import UsageError
+from chroma_qualify.errors import InfraError, UsageError
 from chroma_qualify.report.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -44,7 +44,15 @@ def up(
 def down(name: Annotated[str | None, typer.Argument(help="Default: every cluster that was kept.")] = None) -> None:
     """Delete a cluster that was kept, or all of them."""
     from chroma_qualify.cluster.kind import delete_cluster, kept_clusters
+    from chroma_qualify.cluster.lease import read_leases
 
+    leased = [lease.name for lease in read_leases() if lease.kept]
+    if name is not None and name not in leased:
+        raise UsageError(f"there is no cluster {name}", remedy=f"there are: {', '.join(leased) or 'none'}")
+    if leased and not _engine_answers():
+        raise InfraError(
+            f"{name or ', '.join(leased)} cannot be deleted: no Docker engine is usable here", remedy="use `make down`"
+        )
     kept = [cluster.name for cluster in kept_clusters()]
     if name is not None and name not in kept:
         raise UsageError(f"there is no cluster {name}", remedy=f"there are: {', '.join(kept) or 'none'}")
@@ -58,12 +66,28 @@ def down(name: Annotated[str | None, typer.Argument(help="Default: every cluster
 def status() -> None:
     """List the clusters that were kept, and how to reach them."""
     from chroma_qualify.cluster.kind import kept_clusters
+    from chroma_qualify.cluster.lease import read_leases
 
+    leased = [lease.name for lease in read_leases() if lease.kept]
+    if leased and not _engine_answers():
+        said = "there is no cluster that can be reached: no Docker engine is usable here"
+        typer.echo(f"{said}; kept: {', '.join(leased)}")
+        typer.echo("look into the sandbox's engine:  scripts/sandbox run -- .venv/bin/chroma-qualify status")
+        return
     kept = kept_clusters()
     for cluster in kept:
         _tell(cluster)
     if not kept:
         typer.echo("no cluster was kept")
+
+
+def _engine_answers() -> bool:
+    from chroma_qualify.cluster.model import run
+
+    try:
+        return run(["docker", "version"], timeout=10, check=False).returncode == 0
+    except InfraError:
+        return False
 
 
 def clean(

@@ -23,7 +23,7 @@ _PROJECT = "pyproject.toml"
 _LINT = "lint"
 _LINT_KEYS = ("kubernetes", "waivers", "vectors", "dimensions")
 # What a file cannot sensibly say: where one run is written, and a consent.
-_NOT_IN_A_FILE = {"run-dir", "yes", "only"}
+_NOT_IN_A_FILE = {"run-dir", "yes"}
 _MEANING = {bool: "true or false", int: "a whole number", str: "a text"}
 
 
@@ -45,15 +45,15 @@ class Option:
 
 
 def options_of(command: Callable[..., Any]) -> tuple[Option, ...]:
-    """The options of a command's function."""
+    """The options of a command's function, without those that are hidden."""
     return tuple(_options(command))
 
 
 def _options(command: Callable[..., Any]) -> Iterator[Option]:
     for name, hint in typing.get_type_hints(command, include_extras=True).items():
         information = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, OptionInfo)]
-        if not information:
-            continue
+        if not information or information[0].hidden:
+            continue  # what --help does not tell of is not for people
         # Inside of Annotated, Typer keeps the first name where a default would be.
         names = [information[0].default, *(information[0].param_decls or ())]
         long = [each for each in names if isinstance(each, str) and each.startswith("--")]

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from chroma_qualify.errors import InfraError, UsageError
+from chroma_qualify.cli.words import refuse_no_place, refuse_what_is_no_run
+from chroma_qualify.errors import InfraError
 
 
 class DiffFormat(enum.StrEnum):
@@ -44,8 +45,9 @@ def diff(
     from chroma_qualify.report.difference import print_comparison
 
     for directory in (before, after):
-        if not any((directory / name).is_file() for name in ("verdict.json", "plan.json")):
-            raise UsageError(f"{directory} is not the directory of a run: it has neither verdict.json nor plan.json")
+        refuse_what_is_no_run(directory)
+    if output is not None:
+        refuse_no_place(output)
     comparison = compare(before, after)
     try:
         if form is DiffFormat.HTML:
@@ -61,5 +63,6 @@ def diff(
             if output and isinstance(out, io.StringIO):
                 output.write_text(out.getvalue(), encoding="utf-8")
     except OSError as error:
-        raise InfraError(f"the comparison cannot be written: {error}", remedy="name another file") from error
+        text = f"the comparison cannot be written to {output or 'diff.html'}: {error.strerror or error}"
+        raise InfraError(text, remedy="free some space, or name another file with --output") from error
     raise typer.Exit(comparison.answer.exit_code)

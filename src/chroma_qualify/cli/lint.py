@@ -70,7 +70,10 @@ def lint(
 
     linted = lint_directory(manifests, sys.stdin.buffer, Settings(kubernetes or "", vectors, dimensions), waivers)
     places = places_of(manifests, linted.findings)
-    told = (Told(each, *((at.file, at.line) if (at := places.get(each)) else ())) for each in linted.findings)
+    told = (
+        Told(each, *((at.file, at.line) if (at := places.get(each)) else ("", 0)), linted.waived.get(each))
+        for each in linted.findings
+    )
     result = Lint(manifests, tuple(told), linted.objects, linted.without_schema, linted.kubernetes)
     _write(result, form, output)
     raise typer.Exit(result.verdict.exit_code)
@@ -90,14 +93,14 @@ def _write(result: Lint, form: LintFormat, output: Path | None) -> None:
 
 def _describe(rule: str | None) -> None:
     from chroma_qualify.lint.engine import all_rules
-    from chroma_qualify.report.pages import page_of, pages, where
+    from chroma_qualify.report.pages import page_of, pages
 
     if rule is not None:
         typer.echo(page_of(rule).text, nl=False)
         return
     for name in all_rules():
         page = pages().get(name)
-        typer.echo(f"{name}: {page.summary if page else ''} ({where(name)})")
+        typer.echo(f"{name}: {page.summary if page else ''}")
 
 
 def _print(result: Lint, form: LintFormat, file: TextIO) -> None:

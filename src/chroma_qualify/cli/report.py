@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from chroma_qualify.cli.words import refuse_no_place, refuse_what_is_no_run
 from chroma_qualify.errors import InfraError
 
 
@@ -20,10 +21,14 @@ def report(
     """
     from chroma_qualify.report.page import write_page
 
+    refuse_what_is_no_run(run_dir)
+    if output is not None:
+        refuse_no_place(output)
     try:
         path = write_page(run_dir, output)
     except OSError as error:
         raise InfraError(
-            f"the page cannot be written: {error}", remedy="free some space, or name another place with --output"
+            f"the page cannot be written to {output or run_dir / 'report.html'}: {error.strerror or error}",
+            remedy="free some space, or name another place with --output",
         ) from error
     typer.echo(str(path))

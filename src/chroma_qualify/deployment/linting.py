@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,7 +17,7 @@ from chroma_qualify.deployment.foreign import own_objects
 from chroma_qualify.deployment.manifests import STDIN, WAIVERS, find_renderer, load_any
 from chroma_qualify.deployment.yamltext import MOST_BYTES, decode, documents
 from chroma_qualify.errors import UsageError
-from chroma_qualify.findings import Finding
+from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint.engine import NOTHING_TO_JUDGE, SIZED, lint_objects, rule_names
 from chroma_qualify.lint.objects import KubeObject
 from chroma_qualify.lint.schema import schema_invalid, without_schema
@@ -38,6 +38,7 @@ class Linted:
         objects: how many there are.
         without_schema: `Kind/name` of those whose kind nobody has described to us, so that only rules looked at them.
         kubernetes: the version whose schemas were used.
+        waived: of those that a waiver covers, how severe they are without it.
     """
 
     what: str
@@ -45,6 +46,7 @@ class Linted:
     objects: int
     without_schema: tuple[str, ...]
     kubernetes: str
+    waived: Mapping[Finding, Severity]
 
 
 def lint_directory(what: str, stdin: BinaryIO, settings: Settings = DEFAULTS, waivers: Path | None = None) -> Linted:
@@ -95,7 +97,12 @@ def lint_candidate(
     if any(finding.rule == NOTHING_TO_JUDGE for finding in ruled):
         unasked = frozenset(rule_names())
     weighed = apply_waivers(findings, waivers, today or datetime.datetime.now(datetime.UTC).date(), unasked)
-    return Linted(what, tuple(weighed), len(objects), tuple(without_schema(objects, schemas)), schemas.version)
+    # The waivers' own findings follow those that were weighed.
+    waived = {
+        now: was.severity for was, now in zip(findings, weighed, strict=False) if now.severity is not was.severity
+    }
+    unknown = tuple(without_schema(objects, schemas))
+    return Linted(what, tuple(weighed), len(objects), unknown, schemas.version, waived)
 
 
 def load_waivers(path: Path | None, *, needed: bool = False) -> tuple[Waiver, ...]:

@@ -70,8 +70,13 @@ def _of_waiver(finding: Finding) -> Place | None:
     """What is wrong with a waiver is wrong in its file, which the evidence names."""
     if finding.rule not in (EXPIRED, UNUSED):
         return None
-    said = re.match(r"(.*?): waiver \d+: ", finding.evidence, re.DOTALL)
-    return Place(said[1] if said else WAIVERS, 1)
+    said = re.match(r"(.*?): waiver (\d+): ", finding.evidence, re.DOTALL)
+    if said is None:
+        return Place(WAIVERS, 1)
+    root = next((node for _, node in _read(Path(said[1]))), None)
+    entries = root.value if isinstance(root, yaml.SequenceNode) else []
+    mark: Any = entries[int(said[2]) - 1].start_mark if int(said[2]) <= len(entries) else None
+    return Place(said[1], mark.line + 1 if mark else 1)
 
 
 def _place(finding: Finding, written: Iterable[_Written]) -> Place | None:

@@ -15,6 +15,9 @@ from chroma_qualify.lint.objects import KubeObject, flatten, mapping, mappings, 
 
 RULE = "schema-invalid"
 _LONGEST = 200  # characters of what a validator says
+_TYPES = {
+    bool: "a boolean", dict: "an object", float: "a number", int: "a whole number", list: "a list", str: "a string",
+}  # fmt: skip
 _BRANCHES = 2  # of a value that may be of several types, the ones that are told
 
 
@@ -107,12 +110,12 @@ def _of_object(obj: KubeObject, schemas: Schemas) -> Iterator[Finding]:
             yield _finding(obj, said, f"apiVersion: {known[0]}", "Use an apiVersion that is still served.")
         return
     for error in schema.iter_errors(_as_sent(obj)):
-        for path, message in _sentences(error, secret=known[1] == "Secret"):
+        for path, message in _sentences(error):
             yield _finding(obj, f"{reference(obj)} {message}", f"schema of {known[0]} {known[1]}", path=path)
 
 
-def _sentences(error: SchemaError, *, secret: bool) -> Iterator[tuple[str, str]]:
-    """(path, what is wrong) as the rest of a sentence that begins with the object; values of secrets are not told."""
+def _sentences(error: SchemaError) -> Iterator[tuple[str, str]]:
+    """(path, what is wrong) as the rest of a sentence that begins with the object; values are not told."""
     path = _path(error.absolute_path)
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
         allowed = mapping(mapping(error.schema).get("properties"))
@@ -122,13 +125,26 @@ def _sentences(error: SchemaError, *, secret: bool) -> Iterator[tuple[str, str]]
         # One error of jsonschema's for each missing name; its message begins with it.
         missing = _join(path, error.message.split(" ", 1)[0].strip(chr(39)))
         yield missing, f"lacks {missing}."
-    elif secret:
-        yield path, f"has a wrong value at {path or 'its root'}."
-    elif error.context:
-        branches = [str(inner.message)[:_LONGEST] for inner in error.context][:_BRANCHES]
-        yield path, f"has a wrong value at {path or 'its root'}: {'; '.join(branches)}."
     else:
-        yield path, f"has a wrong value at {path or 'its root'}: {error.message[:_LONGEST]}."
+        branches = list(dict.fromkeys(map(_wrong, error.context or (error,))))[:_BRANCHES]
+        yield path, f"has a wrong value at {path or 'its root'}: {'; '.join(branches)}."
+
+
+def _wrong(error: SchemaError) -> str:
+    """What the schema asks for and does not get: never the value itself, which may be a password in a wrong place."""
+    seen = _TYPES.get(type(error.instance), "of another type")
+    match error.validator, error.validator_value:
+        case "type", wanted:
+            return f"it is {seen} and must be {' or '.join([wanted] if isinstance(wanted, str) else map(str, wanted))}"
+        case "enum", allowed:
+            return f"it must be one of {', '.join(map(str, allowed))}"[:_LONGEST]
+        case "required", _:
+            return f"it lacks {error.message.split(' ', 1)[0].strip(chr(39))}"
+        case "pattern" | "format", wanted:
+            return f"it does not match the {error.validator} {wanted}"[:_LONGEST]
+        case "minimum" | "maximum" | "minLength" | "maxLength" | "minItems" | "maxItems", bound:
+            return f"its {error.validator} is {bound}"
+    return f"it is {seen} and breaks the schema's {error.validator}"
 
 
 def _path(parts: Iterable[str | int]) -> str:

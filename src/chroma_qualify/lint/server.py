@@ -100,12 +100,14 @@ class Server:
         file: the path of its file; "" where it is started with options.
         settings: by key in lower case, levels joined by dots: what counts in the end.
         all_seen: whether nothing that it reads is outside the objects.
+        broken: its file, where that is no YAML.
     """
 
     known: bool
     file: str
     settings: Mapping[str, Setting]
     all_seen: bool
+    broken: File | None = None
 
     def get(self, key: str) -> Setting | None:
         """What it is told for a key, its default included; None where that is not to be known."""
@@ -120,7 +122,7 @@ class Server:
     def listening(self) -> Listening | None:
         """Where it listens, or None where that cannot be told."""
         address, port = self.get("listen_address"), self.get("port")
-        if address is None or port is None or not str(port.value).isdecimal():
+        if address is None or port is None or not str(port.value).isdecimal() or int(str(port.value)) >= 2**16:
             return None
         if port.name.startswith(("-", _PREFIX)):
             source = port.name
@@ -188,7 +190,8 @@ def server(objects: Sequence[KubeObject], workload: Workload, container: Mapping
             settings[key] = dataclasses.replace(variable, value=value)
     for entry in mappings(container.get("envFrom")):
         seen = seen and bool(list(_sources(objects, workload, entry)))
-    return Server(known=True, file=path, settings=settings, all_seen=seen)
+    broken = file if file is not None and not _is_yaml(file.text) else None
+    return Server(known=True, file=path, settings=settings, all_seen=seen and broken is None, broken=broken)
 
 
 def _arguments(container: Mapping[str, Any]) -> list[str] | None:
@@ -294,6 +297,16 @@ def _parsed(text: str) -> Mapping[str, Any]:
         return mapping(yaml.safe_load(text))
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
+
+
+def _is_yaml(text: str) -> bool:
+    try:
+        yaml.safe_load(text)
+    except yaml.YAMLError:
+        return False
+    except (ValueError, RecursionError):  # a date of no calendar, or too deep for us: not for us to say
+        return True
+    return True
 
 
 def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, object]]:

@@ -17,7 +17,8 @@ PROGRAM = ".venv/bin/chroma-qualify"  # from the checkout, where README has it
 def command_of(options: Options) -> str:
     """One line for a POSIX shell; each option is one word of it, `--name=value`.
 
-    Left out is what makes no difference to what is found: where the evidence goes, and whether the cluster stays.
+    Left out is what makes no difference to what is found: where the evidence goes, whether the cluster stays, and which
+    one of ours it was: it may be gone by then, and a run makes one.
     """
     return shlex.join([PROGRAM, "run", *_words(options)])
 
@@ -37,7 +38,6 @@ def _words(options: Options) -> Iterator[str]:
         "images": options.images if options.images != "auto" else None,
         "power-losses": options.power_losses if options.power_losses != POWER_LOSSES else None,
         "repeat": options.repeat if options.repeat != 1 else None,
-        "use-cluster": options.use_cluster,
         "cluster": options.context,
         "kubeconfig": options.kubeconfig,
         "namespace": options.namespace,

@@ -89,36 +89,49 @@ class Options:
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Register our options, and pytest-kind's where it does not do so itself."""
     group = parser.getgroup("chroma-qualify")
-    group.addoption("--manifests", metavar="DIR", help="The candidate; every scenario uses it (default: its topology)")
+    group.addoption(
+        "--manifests",
+        metavar="DIR",
+        help="The candidate: a kustomization or plain YAML (default: each scenario its own)",
+    )
     group.addoption("--baseline", metavar="DIR", help="The manifests in use, from which --manifests is promoted")
-    group.addoption("--run-dir", metavar="DIR", help="Where this run is written (default: a new one under runs/)")
-    group.addoption("--seed", metavar="N", help="Reproduces the data of a run (default: random, printed)")
-    group.addoption("--nodes", metavar="N", default="1", help="Nodes of the cluster (default: 1, the control plane)")
-    group.addoption("--chroma-version", metavar="V", help="Version of Chroma (default: images.toml's)")
-    group.addoption("--k8s-version", metavar="V", help="Version of Kubernetes (default: images.toml's)")
+    group.addoption("--run-dir", metavar="DIR", help="Where the evidence goes (default: a new one under runs/)")
+    group.addoption("--seed", metavar="N", help="Reproduces a run (default: random, and in the verdict)")
+    group.addoption(
+        "--nodes", metavar="N", default="1", help="Of the kind cluster: the control plane and workers (default: 1)"
+    )
+    group.addoption("--chroma-version", metavar="V", help="As in 1.5.9; overrules what the manifests say")
+    group.addoption("--k8s-version", metavar="V", help="As in 1.37.2 (default: images.toml's)")
     group.addoption(
         "--power-losses",
         metavar="N",
         default="2",
-        help="Crashes of the volume that are tried (default: 2; nightly: 20)",
+        help="How often a volume's power is cut (default: 2; nightly: 20)",
     )
     group.addoption(
-        "--repeat", metavar="N", default="1", help="How often writes while scaled out are tried (default: 1)"
+        "--repeat", metavar="N", default="1", help="How often three servers on one volume are written to (default: 1)"
     )
     group.addoption(
         "--use-cluster", metavar="NAME", help="Run on a cluster that `chroma-qualify up` made, and leave it there"
     )
-    group.addoption("--one-lane", action="store_true", help="No second lane: one scenario after the other")
+    group.addoption("--one-lane", action="store_true", help="One scenario after the other")
     group.addoption("--beside-of", metavar="RUN", default="", help="Used by a run to start its second lane")
     group.addoption("--only", metavar="NAME", action="append", help="This scenario, as verdict.json names it")
     group.addoption("--fault", metavar="NAME", action="append", help="Of the faults only this one; repeatable")
-    group.addoption("--time-limit", metavar="SPAN", help="As 600, 30m, 1h: then no scenario begins, a running one ends")
+    group.addoption(
+        "--time-limit", metavar="SPAN", help="As 600, 30m, 1h: then no scenario begins, a running one is ended"
+    )
     group.addoption("--cluster", metavar="NAME", default=KIND, help="kind (default), current-context, or a context")
     group.addoption("--namespace", metavar="NAME", help="An empty namespace to stay in, on a cluster not ours")
     group.addoption("--yes", action="store_true", help="Use a cluster that is not ours without asking")
     group.addoption("--loader-image", metavar="REF", help="Image of the pods that make load, on a cluster not ours")
     group.addoption("--load-pods", metavar="N", default="0", help="How many pods make the load (default: as ever)")
-    group.addoption("--images", metavar="MODE", default="auto", help=f"One of {', '.join(IMAGE_MODES)} (default: auto)")
+    group.addoption(
+        "--images",
+        metavar="MODE",
+        default="auto",
+        help=f"One of {', '.join(IMAGE_MODES)} (default: auto, a registry if one answers)",
+    )
     if not _registered_by_pytest_kind(pluginmanager):
         group.addoption("--cluster-name", default=None, help="Name of the kind cluster (default: a unique one)")
         group.addoption("--keep-cluster", action="store_true", help="Do not delete the cluster after the run")

@@ -127,7 +127,7 @@ def timeline(series: Series) -> Timeline:
             ("latency", "Latency", "ms", _latency(series), True),
             ("throughput", "Acknowledged operations", "/s", _throughput(series), False),
             ("errors", "Errors", "/s", _errors(series), False),
-            ("replicas", "Ready replicas", "pods", _replicas(series), False),
+            ("replicas", "Ready replicas of one namespace", "pods", _replicas(series), False),
             ("cpu", "CPU", "cores", _usage(series, series.totals.cpu_sum, series.totals.cpu_max), False),
             ("memory", "Memory", "bytes", _usage(series, series.totals.memory_sum, series.totals.memory_max), False),
         )
@@ -247,12 +247,12 @@ def _errors(series: Series) -> list[Line]:
 
 
 def _replicas(series: Series) -> list[Line]:
-    """Ready pods of each workload; the same workload of several scenarios' namespaces is one line."""
+    """Ready pods of each workload, in the namespace where it has most: servers of two namespaces share no volume."""
     by_name: dict[str, list[Column]] = {}
     for each in series.replicas:
         held = _held(list(zip(each.t, each.ready, strict=False)), series.t)
         by_name.setdefault(each.workload.rpartition("/")[2], []).append(held)
-    together = {name: _added(columns) for name, columns in by_name.items()}
+    together = {name: _highest(columns) for name, columns in by_name.items()}
     most = sorted(together, key=lambda name: (-sum(value or 0 for value in together[name]), name))
     return [
         Line(name, place, together[name], dash, stepped=True)

@@ -10,7 +10,9 @@ import collections
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import yaml
 
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.report.comparison import (
@@ -250,6 +252,8 @@ def _differences(one: Facts, two: Facts) -> Iterator[Difference]:
 
 
 def _manifests(before: Path, after: Path, one: Facts, two: Facts, unknown: list[str]) -> Iterator[str]:
+    if one.result.digest and one.result.digest == two.result.digest:
+        return  # the same objects, in whatever words one version or another of ours wrote them down
     texts = []
     for directory in (before, after):
         try:
@@ -260,9 +264,19 @@ def _manifests(before: Path, after: Path, one: Facts, two: Facts, unknown: list[
         if one.result.digest != two.result.digest:
             unknown.append("the manifests differ, and not both runs have recorded theirs: what differs is not known")
         return
+    if _objects(texts[0]) == _objects(texts[1]) is not None:
+        return
     difference = difflib.unified_diff(texts[0], texts[1], one.result.run_id, two.result.run_id, lineterm="", n=2)
     for place, line in enumerate(difference):
         if place == _MOST_LINES:
             yield f"… the first {_MOST_LINES} lines; all is in {CANDIDATE_FILE} of both runs"
             return
         yield line
+
+
+def _objects(lines: Sequence[str]) -> list[Any] | None:
+    """What a recorded candidate says; None if it cannot be read."""
+    try:
+        return list(yaml.safe_load_all("\n".join(lines)))
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None

@@ -85,10 +85,14 @@ def write_page(run_dir: Path, output: Path | None = None) -> Path:
 
 def put(path: Path, text: str) -> Path:
     """Write a page whole or not at all, and return its path. Raises OSError."""
-    beside = path.with_name(f"{path.name}.part-{os.getpid()}")
+    if path.exists() and not path.is_file():  # /dev/stdout is written to, and never replaced
+        path.write_text(text, encoding="utf-8")
+        return path
+    target = path.resolve()
+    beside = target.with_name(f"{target.name}.part-{os.getpid()}")
     try:
         beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
     return path

@@ -80,6 +80,11 @@ def where(rule: str) -> str:
     return f"docs/rules/{rule}.md" if (directory() / f"{rule}.md").is_file() else ""
 
 
+def explained(rule: str) -> str:
+    """The command that prints the page, wherever one is; "" if there is no page."""
+    return f"chroma-qualify lint --explain {rule}" if where(rule) else ""
+
+
 def index(linted: list[str]) -> str:
     """The page that lists all pages: first the rules of the lint, in their order, then the others."""
     others = [rule for rule in pages() if rule not in linted]

@@ -16,10 +16,10 @@ from typing import Any, Final
 import yaml
 
 from chroma_qualify.findings import Finding, Severity
+from chroma_qualify.lint.secrets import redacted
 from chroma_qualify.report.verdict import Matrix, MatrixCell, Measure, Outcome, Part, RunResult, ScenarioResult, Verdict
 
 CANDIDATE_FILE: Final = "objects/candidate.yaml"
-_LEFT_OUT: Final = "(left out)"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ def write_plan(plan: Plan, directory: Path) -> Path:
 
 
 def write_candidate(objects: Iterable[Mapping[str, Any]], directory: Path) -> Path:
-    """Write the rendered candidate into the run directory, without what its Secrets hold, and return its path."""
+    """Write the rendered candidate into the run directory, without passwords and tokens, and return its path."""
     path = directory / CANDIDATE_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
-    ordered = sorted(map(_without_secrets, objects), key=_place)
+    ordered = sorted(map(redacted, objects), key=_place)
     text = yaml.dump_all(ordered, Dumper=_Dumper, sort_keys=True, allow_unicode=True, width=1000)
     path.write_text(text, encoding="utf-8")
     return path
@@ -80,14 +80,6 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(str, _text)
-
-
-def _without_secrets(item: Mapping[str, Any]) -> dict[str, Any]:
-    if item.get("kind") != "Secret":
-        return dict(item)
-    told = {key: dict.fromkeys(item[key] or (), _LEFT_OUT) for key in ("data", "stringData") if key in item}
-    meta = {key: value for key, value in item["metadata"].items() if key != "annotations"}  # kubectl keeps a copy there
-    return {**item, **told, "metadata": meta}
 
 
 def _place(item: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -62,6 +62,7 @@ def test_both_files_say_the_same(tmp_path, name, head, table):
         ("fault = [1]", "fault is 1, and must be a text or a list of such"),
         ("seed = 2026-01-01", "seed is datetime.date"),
         ("yes = true", "there is no setting 'yes'"),
+        ("suite = 'load'", "there is no setting 'suite'; there are (?!.*(suite|use-cluster|only))"),
         ("run_dir = 'x'", "there is no setting 'run_dir'"),
         ("lint = 3", "lint is no table"),
         ("[lint]\nrules = 1", "table lint: there is no setting 'rules'; there are dimensions, kubernetes"),
@@ -123,3 +124,37 @@ def test_the_command_line_beats_the_environment_which_beats_the_file(parsed, mon
     assert (found["nodes"], list(found["scenario"]), found["time_limit"]) == (4, ["a or b"], "1h")
     found = parsed("--nodes=5", "--scenario", "line", "-k", "x")
     assert (found["nodes"], list(found["scenario"]), found["time_limit"]) == (5, ["line", "x"], "1h")
+
+
+@pytest.fixture
+def refused(monkeypatch, tmp_path, capsys):
+    """Exit code and standard error of the whole command line, in one line."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["chroma-qualify", *args])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0), " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+    return call
+
+
+def test_a_variable_that_is_wrong_is_named(refused, monkeypatch):
+    monkeypatch.setenv("CHROMA_QUALIFY_NODES", "x")
+    code, said = refused("run")
+    assert code == 2
+    assert "'--nodes' (env var: 'CHROMA_QUALIFY_NODES'): 'x'" in said
+    assert "CHROMA_QUALIFY_NODES" not in refused("run", "--nodes=y")[1]
+
+
+def test_a_plan_has_the_defaults_of_a_run(tmp_path, refused):
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / "qualification.yaml").write_text("unheard-of: true\n")
+    (tmp_path / "chroma-qualify.toml").write_text('manifests = "deploy"\nseed = 77\nkeep = true\n')
+    code, said = refused("plan")
+    assert code == 2
+    assert "deploy/qualification.yaml" in said
+    (tmp_path / "chroma-qualify.toml").write_text("nodes = ")
+    code, said = refused("plan")
+    assert (code, said.count("cannot be read")) == (2, 1)

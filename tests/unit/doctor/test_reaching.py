@@ -126,7 +126,6 @@ def test_named_with_its_remedy(seen, rule, words, remedy):
         pytest.param(snapshot(None, policy({"ports": [{"port": 7999, "endPort": 8001}]})), id="a range"),
         pytest.param(snapshot(None, policy(policyTypes=["Egress"])), id="of what goes out"),
         pytest.param(snapshot(None, policy(podSelector={"matchLabels": {"app": "x"}})), id="of others"),
-        pytest.param(snapshot(healthy(config="port: [")), id="a file that cannot be read"),
         pytest.param(snapshot(None, slices(ready=False), pod(status=JUST_READY)), id="ready since a moment ago"),
         pytest.param(
             snapshot(
@@ -141,6 +140,11 @@ def test_left_in_peace(seen):
     report = report_on(seen)
     assert report.found == ()
     assert report.condition is Condition.HEALTHY
+
+
+def test_a_file_that_is_no_yaml_is_named():
+    (found,) = report_on(snapshot(healthy(config="port: ["))).found
+    assert (found.rule, found.object) == ("config-invalid", "ConfigMap/chromadb-config")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ MOUNTS = [
     {"name": "conf", "mountPath": "/etc/chroma"},
 ]
 TOKEN = "s3cret-t0ken"
+PROBE = {
+    "httpGet": {"path": "/", "port": "api", "httpHeaders": [{"name": "Authorization", "value": f"Bearer {TOKEN}"}]}
+}
 
 
 def from_file(text, kind="ConfigMap"):
@@ -59,6 +62,8 @@ STOPPING_FILES = [
     ("circuit_breaker: {}", "circuit_breaker lacks requests"),
     ("circuit_breaker: {requests: '5'}", "requests is no whole number"),
     ("open_telemetry: {service_name: x}", "open_telemetry lacks endpoint"),
+    ("port: [8000", "/etc/chroma/c.yaml is no YAML"),
+    ("port: 8000\n\tpersist_path: /data", "/etc/chroma/c.yaml is no YAML"),
 ]
 
 
@@ -90,7 +95,6 @@ def test_a_variable_that_stops_the_server_is_named(name, value):
             'port: 8000\ncors_allow_origins: ["*"]\nallow_reset: false\npersist_path: /data\n'
             "circuit_breaker: {requests: 0}\nopen_telemetry: {endpoint: 'http://otel:4317'}\nopen: [1]\n"
         ),
-        from_file("not: [yaml"),
         from_file("port:\nopen_telemetry:\n"),
         from_variables(CHROMA_CORS_ALLOW_ORIGINS='["*"]', CHROMA_PORT="8000", CHROMA_ALLOW_RESET="true"),
         from_variables({"image": "chromadb/chroma:0.6.3"}, CHROMA_PORT="x"),
@@ -159,6 +163,11 @@ def test_any_origin():
         (from_variables(OTEL_EXPORTER_OTLP_HEADERS=f"authorization=Bearer {TOKEN}"), DB),
         (from_variables(CHROMA_OPEN_TELEMETRY__ENDPOINT=f"http://me:{TOKEN}@otel:4317"), DB),
         (from_file(f"auth:\n  token: {TOKEN}\n"), "ConfigMap/conf"),
+        (from_variables({"args": [f"--token={TOKEN}"]}), DB),
+        (from_variables({"args": ["--token", TOKEN]}), DB),
+        (from_variables({"command": ["sh", "-c", f"API_KEY={TOKEN} chroma run"]}), DB),
+        (from_variables({"livenessProbe": PROBE}), DB),
+        (from_variables({"livenessProbe": {"exec": {"command": ["curl", "-H", f"X-Token: {TOKEN}", "db"]}}}), DB),
         (from_file(f"chroma_server_authn_credentials: {TOKEN}\n", "Secret"), "Secret/conf"),
         (from_file(f"key: |\n  -----BEGIN RSA PRIVATE KEY-----\n  {TOKEN}\n"), "ConfigMap/conf"),
     ],
@@ -175,6 +184,8 @@ def test_a_secret_in_plain_text_is_named_and_not_told(objects, about):
         from_variables(TOKEN="", PASSWORD="$(OTHER)", API_KEY="/run/secrets/key", SECRET="true"),
         from_variables(CHROMA_TOKEN_FILE="/run/token", CHROMA_AUTH_TOKEN_TRANSPORT_HEADER="X-Chroma-Token"),
         from_variables(OTEL_EXPORTER_OTLP_HEADERS="x-scope=team"),
+        from_variables({"args": ["--token=$(TOKEN)", "--token-file", "/run/token", "--secret", "--port=1"]}),
+        from_variables({"command": ["sh", "-c", 'curl -H "Authorization: Bearer $TOKEN" db; token=$(cat /t)']}),
         from_variables(MAX_TOKENS=TOKEN, CHROMA_OPEN_TELEMETRY__ENDPOINT="http://otel:4317"),
         [workload(containers=[container(env=[{"name": "API_KEY", "valueFrom": {"secretKeyRef": {"name": "k"}}}])])],
         [
@@ -186,6 +197,19 @@ def test_a_secret_in_plain_text_is_named_and_not_told(objects, about):
 )
 def test_no_secret(objects):
     assert findings("secret-in-config", objects) == []
+
+
+def test_of_a_wrong_value_only_the_type_is_told():
+    (found,) = findings("config-invalid", from_file(f"port: {TOKEN}"))
+    assert found.evidence == "port: a string"
+    assert findings("config-invalid", from_file("port: 70000"))[0].evidence == "port: 70000"
+    for kind in ("ConfigMap", "Secret"):
+        for text in (f"allow_reset: {TOKEN}", f"port: [{TOKEN}]", "port: 7788665544"):
+            objects = from_file(text, kind)
+            assert findings("config-invalid", objects)
+            assert TOKEN not in repr(findings("config-invalid", objects))
+            assert kind == "ConfigMap" or TOKEN not in repr(lint_objects(objects))
+            assert kind == "ConfigMap" or "7788665544" not in repr(lint_objects(objects))
 
 
 LINKED = workload(pod={"enableServiceLinks": None}, containers=[container(env=[])])

@@ -55,6 +55,9 @@ def test_a_policy_is_there(other):
         ({"from": [{"namespaceSelector": {}}]}, "empty namespaceSelector"),
         ({"from": [{"namespaceSelector": {"matchLabels": {}}, "podSelector": {}}]}, "empty namespaceSelector"),
         ({"from": [CLIENTS["from"][0], {"ipBlock": {"cidr": "0.0.0.0/0"}}]}, "0.0.0.0/0"),
+        ({"from": [{"ipBlock": {"cidr": "0.0.0.0/1"}}, {"ipBlock": {"cidr": "128.0.0.0/1"}}]}, "0.0.0.0/1, 128.0"),
+        ({"ports": [{"port": 7000, "endPort": 9000}]}, "no `from`"),
+        ({"ports": [{"protocol": "TCP"}]}, "no `from`"),
     ],
 )
 def test_a_door_that_is_open_to_all_is_named(rule, words):
@@ -76,6 +79,9 @@ SIDE = {"name": "proxy", "image": "envoy:1", "ports": [{"name": "web", "containe
             id="certain pods of all",
         ),
         pytest.param([workload(), policy({"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]})], id="addresses"),
+        pytest.param([workload(), policy({"from": [{"ipBlock": {"cidr": "0.0.0.0/1"}}]})], id="half of them"),
+        pytest.param([workload(), policy({"ports": [{"port": 1, "endPort": 8999}]})], id="other ports"),
+        pytest.param([workload(), policy({"ports": [{"protocol": "UDP"}]})], id="another protocol"),
         pytest.param([workload(), policy({}, labels={"tier": "web"})], id="others' pods"),
         pytest.param([workload(), policy({}, policyTypes=["Egress"])], id="not read: policy-types says so"),
         pytest.param(
@@ -128,6 +134,16 @@ def test_dns_is_not_in_the_own_namespace():
     assert_one("policy-egress-blocked", [exporting(), out(near, COLLECTOR)], "NetworkPolicy/way-out", "no DNS")
 
 
+def test_a_policy_that_may_be_for_others_is_noted():
+    astray = policy(labels={"tier": "dbs"})
+    assert_one("policy-matches-nothing", [workload(), astray], DOORS, "tier=dbs", "tier=db")  # only Chroma is here
+    web = workload(name="web", containers=[{"name": "web", "image": "nginx:1"}])
+    web["spec"]["template"]["metadata"]["labels"] = {"tier": "web"}
+    assert_one("policy-matches-nothing", [workload(), web, astray], DOORS, "others", severity=Severity.NOTE)
+    protected = policy(name="own")
+    assert_one("policy-matches-nothing", [workload(), protected, astray], DOORS, "others", severity=Severity.NOTE)
+
+
 def test_a_policy_without_pods_is_named():
     astray = policy(labels={"app": "chroma"})
     assert_one("policy-matches-nothing", [workload(), astray], DOORS, "app=chroma", "tier=db", path="spec.podSelector")
@@ -144,7 +160,6 @@ CRON = {"kind": "CronJob", "metadata": meta("j"), "spec": {"jobTemplate": {"spec
     [
         [policy()],
         [policy(podSelector={}, name="chroma")],
-        [policy(labels={"app": "web"})],
         [policy(labels={"app": "chroma-job"}), JOB],
         [policy(labels={"app": "chroma-job"}), CRON],
         [merge(policy(labels={"app": "chroma"}), {"metadata": {"namespace": "other"}})],
@@ -196,38 +211,50 @@ def test_labels_that_namespaces_have():
     assert findings("policy-namespace-label", [workload(), policy({"from": [other]})]) == []
 
 
+EXPORTER = {"name": "collector", "image": "otel/collector:1", "ports": [{"name": "metrics", "containerPort": 8889}]}
+WATCHED = workload(containers=[container(), EXPORTER])
+METRICS = service(target="metrics")
+SCRAPE = merge(PROMETHEUS, {"ports": [{"port": 8889}]})
+
+
 @pytest.mark.parametrize(
     "objects",
     [
-        [service(), monitor(port="web"), policy()],
-        [monitor("PodMonitor", port="api"), policy()],
-        [service(), monitor(port="web"), policy(ingress=[])],
-        [service(), monitor(port="web"), policy(merge(PROMETHEUS, {"ports": [{"port": 8889}]}))],
+        [METRICS, monitor(port="web"), policy()],
+        [monitor("PodMonitor", port="metrics"), policy()],
+        [METRICS, monitor(port="web"), policy(ingress=[])],
+        [METRICS, monitor(port="web"), policy(PROMETHEUS)],
     ],
 )
 def test_monitoring_that_is_shut_out_is_named(objects):
-    assert_one("policy-no-monitoring", [workload(), *objects], DOORS, "port 9000", path="spec.ingress")
+    assert_one("policy-no-monitoring", [WATCHED, *objects], DOORS, "port 8889", path="spec.ingress")
 
 
 @pytest.mark.parametrize(
     "objects",
     [
-        pytest.param([service(), monitor(port="web"), policy(CLIENTS, PROMETHEUS)], id="let in"),
-        pytest.param([service(), monitor(port="web"), policy(), policy(PROMETHEUS, name="b")], id="policies add up"),
-        pytest.param([service(), monitor(port="web")], id="no policy"),
-        pytest.param([service(), policy()], id="no monitor"),
-        pytest.param([service(), monitor(port="web", labels={"app": "x"}), policy()], id="of others"),
+        pytest.param([METRICS, monitor(port="web"), policy(CLIENTS, SCRAPE)], id="let in"),
+        pytest.param([METRICS, monitor(port="web"), policy(), policy(SCRAPE, name="b")], id="policies add up"),
+        pytest.param([METRICS, monitor(port="web")], id="no policy"),
+        pytest.param([METRICS, policy()], id="no monitor"),
+        pytest.param([METRICS, monitor(port="web", labels={"app": "x"}), policy()], id="of others"),
         pytest.param(
             [
-                service(),
+                METRICS,
                 monitor(port="web"),
                 policy({"from": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]}),
             ],
             id="in the same namespace",
         ),
-        pytest.param([service(), monitor(port="web"), policy({"from": [{"podSelector": {}}]})], id="its namespace"),
-        pytest.param([service(), monitor(port="web"), policy({"ports": [{"port": "api"}]})], id="everybody, by name"),
+        pytest.param([METRICS, monitor(port="web"), policy({"from": [{"podSelector": {}}]})], id="its namespace"),
+        pytest.param([METRICS, monitor(port="web"), policy({"ports": [{"port": "metrics"}]})], id="everybody, by name"),
     ],
 )
 def test_monitoring_gets_in(objects):
-    assert findings("policy-no-monitoring", [workload(), *objects]) == []
+    assert findings("policy-no-monitoring", [WATCHED, *objects]) == []
+
+
+def test_where_there_are_no_metrics_no_door_is_asked_for():
+    objects = [workload(), service(), monitor(port="web"), monitor("PodMonitor", port="api"), policy()]
+    assert len(findings("scrape-not-metrics", objects)) == 2
+    assert findings("policy-no-monitoring", objects) == []

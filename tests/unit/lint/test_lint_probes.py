@@ -12,7 +12,7 @@ def http(path, port="api"):
 @pytest.mark.parametrize("path", ["/api/v1/heartbeat", "/api/v1", "api/v1/heartbeat", "/api/v1?x=1"])
 def test_probe_on_v1_is_named(probe, path):
     spoilt = workload(containers=[container(**{probe: http(path)})])
-    assert_one("probe-v1-api", [spoilt], "Deployment/vector-db", probe, path, "410")
+    assert_one("probe-v1-api", [spoilt], "Deployment/vector-db", probe, path.partition("?")[0], "410")
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,23 @@ def test_probe_on_v1_is_named(probe, path):
 )
 def test_probe_on_v1_is_found_elsewhere(bad):
     assert_one("probe-v1-api", [bad], f"{bad['kind']}/vector-db", "/api/v1")
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        http("/api/v1/heartbeat?token=s3cret"),
+        {
+            "exec": {
+                "command": ["sh", "-c", "curl -H 'Authorization: Bearer s3cret' http://me:s3cret@db/api/v1/heartbeat"]
+            }
+        },
+    ],
+)
+def test_only_the_path_of_a_probe_is_told(probe):
+    (found,) = findings("probe-v1-api", [workload(containers=[container(livenessProbe=probe)])])
+    assert found.evidence.endswith("/api/v1/heartbeat")
+    assert "s3cret" not in repr(found)
 
 
 @pytest.mark.parametrize(

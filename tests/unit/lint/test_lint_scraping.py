@@ -1,6 +1,7 @@
 """Rule `scrape-not-metrics`."""
 
 import pytest
+import yaml
 from lint_builders import NAMESPACE, assert_one, container, findings, monitor, service, workload
 
 
@@ -42,6 +43,46 @@ def test_scraping_chroma_is_named(objects, about, words):
 )
 def test_scraping_by_annotation_is_named(annotations):
     assert_one("scrape-not-metrics", [workload(annotations=annotations)], "Deployment/vector-db")
+
+
+def prometheus(target, namespace=NAMESPACE, **job):
+    """A ConfigMap with the file of a Prometheus without operator."""
+    jobs = [{"job_name": "db", **job, "static_configs": [{"targets": ["other:1", target]}]}]
+    text = yaml.safe_dump({"scrape_configs": jobs})
+    return {"kind": "ConfigMap", "metadata": {"name": "p", "namespace": namespace}, "data": {"prometheus.yml": text}}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        prometheus("db:80"),
+        prometheus(f"db.{NAMESPACE}:80", "monitoring"),
+        prometheus(f"db.{NAMESPACE}.svc.cluster.local:80", "monitoring"),
+    ],
+)
+def test_scraping_by_a_file_is_named(file):
+    objects = [workload(), service(), file]
+    assert_one("scrape-not-metrics", objects, "ConfigMap/p", "404", "job db", path="data['prometheus.yml']")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        prometheus("db:80", "monitoring"),  # a Service of its own namespace
+        prometheus("db:81"),
+        prometheus("db-exporter:80"),
+        prometheus("db:80", metrics_path="/probe"),
+        {"kind": "ConfigMap", "metadata": {"name": "p"}, "data": {"a": "scrape_configs: [", "b": 1}},
+    ],
+)
+def test_scraping_others_by_a_file(file):
+    assert findings("scrape-not-metrics", [workload(), service(), file]) == []
+
+
+def test_a_token_in_the_query_is_not_told():
+    annotations = {"prometheus.io/scrape": "true", "prometheus.io/path": "/metrics?token=s3cret"}
+    (found,) = findings("scrape-not-metrics", [workload(), service(annotations=annotations)])
+    assert "s3cret" not in repr(found)
 
 
 EXPORTER = {"name": "collector", "image": "otel/collector:1", "ports": [{"name": "metrics", "containerPort": 8889}]}

@@ -111,6 +111,7 @@ def test_text_shows_everything_and_obeys_nothing(terminal):
         assert said.splitlines()[-1].startswith("4 findings (1 fail, 1 unknown")
         assert "  fail  probe-v1-api  spec.x\n    a,b:c.yaml:3\n" in said
         assert "Widget/w" in said
+        assert "\n    more: chroma-qualify lint --explain probe-v1-api\n" in said
         assert not any(line.endswith(" ") for line in said.splitlines() if "red" not in line)
 
 

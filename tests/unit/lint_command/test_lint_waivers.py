@@ -58,6 +58,20 @@ def test_a_waiver_that_is_over_is_found_and_its_finding_counts_again(found):
     over = findings[("waiver-expired", "fail")]
     assert over["object"] == "Deployment/vectors"
     assert over["file"].endswith("lint-waivers.yaml")
+    assert over["line"] == 1
+
+
+def test_a_finding_of_a_waiver_is_at_its_line(found):
+    text = f"# taken\n{WAIVER}\n{WAIVER.replace('Deployment/vectors', 'Deployment/gone')}"
+    assert found(text)[1][("waiver-unused", "fail")]["line"] == 4
+
+
+def test_what_is_waived_keeps_its_level_in_sarif(lint, manifests):
+    noted = WAIVER.replace(LOST, "policy-missing")
+    (manifests / "lint-waivers.yaml").write_text(WAIVER + noted)
+    results = json.loads(lint(manifests, "--format", "sarif")[1])["runs"][0]["results"]
+    taken = {each["ruleId"]: each["level"] for each in results if "suppressions" in each}
+    assert taken == {LOST: "error", "policy-missing": "note"}
 
 
 def test_a_waiver_that_covers_nothing_is_found(found):

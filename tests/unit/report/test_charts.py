@@ -47,11 +47,12 @@ def test_both_lanes_are_one_throughput_and_the_slower_latency():
     assert by_key["latency"].told.startswith("Latency: p50 median 4 ms, highest 9 ms at 0:00;")
 
 
-def test_the_servers_of_a_workload_are_counted_over_namespaces():
+def test_servers_of_two_namespaces_are_never_added():
     one = Replicas("", "a", "Deployment/chromadb", [0.2, 2.5], [1, 0], [1, 1])
     other = Replicas("", "b", "Deployment/chromadb", [1.0], [3], [3])
     (chart,) = timeline(series(replicas=[one, other])).charts
-    assert [(line.label, line.data) for line in chart.lines] == [("chromadb", [1, 4, 3, 3])]
+    assert [(line.label, line.data) for line in chart.lines] == [("chromadb", [1, 3, 3, 3])]
+    assert "highest 3 at" in chart.told
 
 
 def test_a_measured_value_holds_until_it_is_old():

@@ -49,7 +49,7 @@ def test_everything_is_on_it_and_the_verdict_first(tmp_path):
         at = told.find(each, at)
         assert at >= 0, f"{each} is missing, or comes before what it should come after"
     assert "as promised" in told
-    for title in ("Latency", "Acknowledged operations", "Errors", "Ready replicas", "CPU", "Memory"):
+    for title in ("Latency", "Acknowledged operations", "Errors", "Ready replicas of one namespace", "CPU", "Memory"):
         assert f"{title} as a table" in told
 
 
@@ -87,7 +87,7 @@ def test_no_file_of_a_run_can_prevent_its_page(tmp_path, name, content):
 def test_a_missing_file_takes_nothing_from_the_others(tmp_path, name):
     run_dir = page_runs.rich(tmp_path)
     (run_dir / name).unlink()
-    assert "Ready replicas as a table" in words_of(run_dir)
+    assert "Ready replicas of one namespace as a table" in words_of(run_dir)
 
 
 @pytest.mark.parametrize(

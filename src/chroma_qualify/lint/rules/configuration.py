@@ -13,24 +13,22 @@ from chroma_qualify.lint.objects import (
     at,
     chroma_workloads,
     is_before_1_0,
+    mappings,
     name_of,
     namespace_of,
     of_kind,
+    strings,
 )
+from chroma_qualify.lint.secrets import is_secret, redacted
 from chroma_qualify.lint.server import UNSEEN, Server, Setting, environment, files, server
 
 _BOOLEANS = ("allow_reset", "enable_span_indexing", "scorecard_enabled", "stdout_tracing")
 _STRINGS = ("listen_address", "open_telemetry.endpoint", "open_telemetry.service_name", "persist_path",
             "sqlite_filename")  # fmt: skip
 _NUMBERS = {"circuit_breaker.requests": 2**32, "max_payload_size_bytes": 2**63, "port": 2**16}
-_SECRET_NAME = re.compile(
-    r"(^|[._-])(passw(or)?d|passphrase|token|secret|credentials?|api[_-]?key|private[_-]?key|htpasswd)$", re.IGNORECASE
-)
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
-_HEADER = re.compile(r"(authorization|api[_-]?key|token)\s*[=:]\s*\S", re.IGNORECASE)
-_IN_URL = re.compile(r"://[^/\s:@]+:[^/\s:@]+@")
-# Not a secret itself: where one is, a reference to one, a switch, a number, the name of a class.
-_NO_SECRET = re.compile(r"|/.*|\$[({].*|<.*>|true|false|none|null|\d+|chromadb\.[\w.]+", re.IGNORECASE)
+_KINDS = ((bool, "a boolean"), (str, "a string"), (int | float, "a number"), (list, "a list"), (Mapping, "a mapping"))
+_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
 def _servers(objects: Sequence[KubeObject]) -> Iterator[tuple[Workload, Mapping[str, Any], Server]]:
@@ -40,8 +38,11 @@ def _servers(objects: Sequence[KubeObject]) -> Iterator[tuple[Workload, Mapping[
 
 
 def config_invalid(objects: Sequence[KubeObject]) -> Iterator[Finding]:
-    """Rule `config-invalid`: a value of a type that Chroma does not expect; it stops at once."""
+    """Rule `config-invalid`: a value of a type that Chroma does not expect, or a file that is no YAML; it stops."""
     for workload, _, told in _servers(objects):
+        if told.broken is not None:
+            file = Setting(told.file, {}, told.broken.object, told.broken.path)
+            yield _invalid(workload, file, f"{told.file} is no YAML", "Correct the file; a YAML linter names the line.")
         for key, setting in told.settings.items():
             wanted = _wanted(key, setting.value)
             if wanted:
@@ -71,7 +72,10 @@ def _wanted(key: str, value: object) -> str:
 
 
 def _invalid(workload: Workload, setting: Setting, why: str, remedy: str) -> Finding:
-    shown = "" if isinstance(setting.value, Mapping) else f": {str(setting.value)[:100]!r}"
+    # A number or a boolean tells no secret, unless it stands in one; anything else may be one in the wrong place.
+    plain = isinstance(setting.value, bool | int | float) and not setting.object.startswith("Secret/")
+    kind = next((words for kind, words in _KINDS if isinstance(setting.value, kind)), "of another type")
+    shown = "" if isinstance(setting.value, Mapping) else f": {setting.value if plain else kind}"
     return Finding(
         "config-invalid",
         Severity.FAIL,
@@ -142,12 +146,14 @@ def secret_in_config(objects: Sequence[KubeObject]) -> Iterator[Finding]:
     for workload in chroma_workloads(objects):
         for container in workload.containers:
             for variable in environment(objects, workload, container):
-                if not variable.object.startswith("Secret/") and _is_secret(variable.name, variable.value):
+                if not variable.object.startswith("Secret/") and is_secret(variable.name, variable.value):
                     yield _exposed(variable, "whoever may read it, or the pod, has it")
+            for place in _in_command(workload, container):
+                yield _exposed(place, "whoever may read it, or the pod, has it")
     for workload, container, told in _servers(objects):
         for setting in told.settings.values():
             from_file = setting.object and not setting.name.startswith(("CHROMA_", "-"))
-            if from_file and _is_secret(setting.name, setting.value):
+            if from_file and is_secret(setting.name, setting.value):
                 yield _exposed(setting, "Chroma prints this file to its log at each start")
         for file in files(objects, workload, container):
             if file.object.startswith("ConfigMap/") and _PRIVATE_KEY.search(file.text):
@@ -155,12 +161,21 @@ def secret_in_config(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                 yield _exposed(whole, "whoever may read the ConfigMap has it")
 
 
-def _is_secret(name: str, value: object) -> bool:
-    if not isinstance(value, str) or _NO_SECRET.fullmatch(value.strip()):
-        return False
-    if name.upper().endswith("_HEADERS") and _HEADER.search(value):
-        return True
-    return bool(_SECRET_NAME.search(name) or _PRIVATE_KEY.search(value) or _IN_URL.search(value))
+def _in_command(workload: Workload, container: Mapping[str, Any]) -> Iterator[Setting]:
+    """Secrets in what a container runs, and in the headers of its probes."""
+    where = workload.path_of(container)
+    for field in ("command", "args"):
+        words = strings(container.get(field))
+        if redacted(words) != words:
+            yield Setting(field, "", workload.reference, f"{where}.{field}")
+    for probe in _PROBES:
+        for number, header in enumerate(mappings(at(container, probe, "httpGet", "httpHeaders"))):
+            if is_secret(str(header.get("name")), header.get("value")):
+                place = f"{where}.{probe}.httpGet.httpHeaders[{number}]"
+                yield Setting(f"header {header.get('name')} of the {probe}", "", workload.reference, place)
+        words = strings(at(container, probe, "exec", "command"))
+        if redacted(words) != words:
+            yield Setting(f"command of the {probe}", "", workload.reference, f"{where}.{probe}.exec.command")
 
 
 def _exposed(setting: Setting, why: str) -> Finding:

@@ -6,11 +6,13 @@ of them where that proves the same.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint.objects import (
+    CHROMA_PORT,
     KubeObject,
     Workload,
     all_pod_labels,
@@ -27,10 +29,11 @@ from chroma_qualify.lint.objects import (
     words,
     workloads,
 )
+from chroma_qualify.lint.secrets import hidden
 from chroma_qualify.lint.server import server
 
 _DNS = 53
-_EVERYBODY = ("0.0.0.0/0", "::/0")
+_EVERYBODY = {ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")}
 # Of which we do not know what they do.
 _OF_OTHERS = ("AuthorizationPolicy", "CiliumClusterwideNetworkPolicy", "CiliumNetworkPolicy", "GlobalNetworkPolicy")
 _NAME = "kubernetes.io/metadata.name"
@@ -39,13 +42,7 @@ _NAME = "kubernetes.io/metadata.name"
 def policy_missing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
     """Rule `policy-missing`: every pod of the cluster may talk to Chroma."""
     for workload in chroma_workloads(objects):
-        if not _on(objects, workload, "Ingress") and not of_kind(
-            objects,
-            "CiliumNetworkPolicy",
-            "CiliumClusterwideNetworkPolicy",
-            "AuthorizationPolicy",
-            "GlobalNetworkPolicy",
-        ):
+        if not _on(objects, workload, "Ingress") and not of_kind(objects, *_OF_OTHERS):
             yield Finding(
                 "policy-missing",
                 Severity.NOTE,
@@ -93,7 +90,11 @@ def policy_egress_blocked(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                 "policy-egress-blocked",
                 Severity.FAIL if asks else Severity.NOTE,
                 f"The policies on {workload.reference} let no DNS out, so "
-                + (f"the name {asks} is never resolved." if asks else "no name of what they allow is ever resolved."),
+                + (
+                    f"the name {hidden(asks)} is never resolved."
+                    if asks
+                    else "no name of what they allow is ever resolved."
+                ),
                 f"{', '.join(reference(policy) for policy in policies)}: no egress rule with port 53 to kube-system",
                 "Allow UDP and TCP port 53 to the cluster's DNS (namespace kube-system, k8s-app: kube-dns).",
                 reference(policies[0]),
@@ -106,7 +107,7 @@ def policy_egress_blocked(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                 Severity.FAIL,
                 f"The policies on {workload.reference} let nothing out to port {port}, where it is to send its "
                 "telemetry.",
-                f"open_telemetry.endpoint: {collector}; {', '.join(reference(policy) for policy in policies)}",
+                f"open_telemetry.endpoint: {hidden(collector)}; {', '.join(reference(policy) for policy in policies)}",
                 f"Allow port {port} to the pods of the OpenTelemetry Collector.",
                 reference(policies[0]),
                 path="spec.egress",
@@ -114,19 +115,24 @@ def policy_egress_blocked(objects: Sequence[KubeObject]) -> Iterator[Finding]:
 
 
 def policy_matches_nothing(objects: Sequence[KubeObject]) -> Iterator[Finding]:
-    """Rule `policy-matches-nothing`: a policy that is meant for Chroma selects no pod."""
+    """Rule `policy-matches-nothing`: a policy that is, or may be, meant for Chroma selects no pod."""
     pods = all_pod_labels(objects)
-    here = {workload.namespace for workload in chroma_workloads(objects)}
+    here = {workload.namespace: workload for workload in chroma_workloads(objects)}
     for policy in of_kind(objects, "NetworkPolicy"):
         selector = mapping(at(policy, "spec", "podSelector"))
         said = [name_of(policy), *map(str, mapping(selector.get("matchLabels")).values())]
-        meant = any("chroma" in word for word in said)
         place = namespace_of(policy)
-        if meant and place in here and not any(ns == place and selects(selector, labels) for ns, labels in pods):
+        # Under another name it may be for pods that are described elsewhere; not where only Chroma is, and lies open.
+        others = sum(ns == place for ns, _ in pods) > sum(w.namespace == place for w in chroma_workloads(objects))
+        meant = any("chroma" in word for word in said) or not (
+            others or place not in here or _on(objects, here[place], "Ingress")
+        )
+        if place in here and not any(ns == place and selects(selector, labels) for ns, labels in pods):
             yield Finding(
                 "policy-matches-nothing",
-                Severity.FAIL,
-                f"{reference(policy)} selects none of the pods, so it protects nothing.",
+                Severity.FAIL if meant else Severity.NOTE,
+                f"{reference(policy)} selects none of the pods"
+                + (", so it protects nothing." if meant else " that are described here; is it for others?"),
                 f"spec.podSelector: {words(mapping(selector.get('matchLabels')))}; labels of pods: "
                 f"{'; '.join(sorted({words(labels) for ns, labels in pods if ns == place}))}",
                 "Make spec.podSelector match the labels of Chroma's pods.",
@@ -186,6 +192,8 @@ def policy_no_monitoring(objects: Sequence[KubeObject]) -> Iterator[Finding]:
     for workload in workloads(objects):
         policies = _on(objects, workload, "Ingress")
         for monitor, port in _scraped(objects, workload) if policies else ():
+            if _answers(workload, port):
+                continue  # no policy helps: there are no metrics there (`scrape-not-metrics`)
             rules = [rule for policy in policies for rule in _rules(policy, "ingress") if _admits(workload, rule, port)]
             if not any(_may_be_prometheus(rule) for rule in rules):
                 yield Finding(
@@ -234,9 +242,10 @@ def _everybody(rule: Mapping[str, Any]) -> str:
     peers = rule.get("from")
     if not peers:
         return "it names nobody (no `from`)"
+    blocks = [str(at(peer, "ipBlock", "cidr")) for peer in mappings(peers) if not at(peer, "ipBlock", "except")]
+    if _all_addresses(blocks):
+        return f"ipBlock {', '.join(block for block in blocks if block != 'None')}"
     for peer in mappings(peers):
-        if str(at(peer, "ipBlock", "cidr")) in _EVERYBODY and not at(peer, "ipBlock", "except"):
-            return f"ipBlock {at(peer, 'ipBlock', 'cidr')}"
         namespaces = peer.get("namespaceSelector")
         if isinstance(namespaces, Mapping) and not any(namespaces.values()):
             pods = mapping(peer.get("podSelector"))
@@ -245,8 +254,35 @@ def _everybody(rule: Mapping[str, Any]) -> str:
     return ""
 
 
+def _all_addresses(blocks: Sequence[str]) -> bool:
+    """Whether they leave out no address, alone or together: 0.0.0.0/1 and 128.0.0.0/1 are everybody, too."""
+    four: list[ipaddress.IPv4Network] = []
+    six: list[ipaddress.IPv6Network] = []
+    for block in blocks:
+        try:
+            network = ipaddress.ip_network(block, strict=False)
+        except ValueError:
+            continue
+        if isinstance(network, ipaddress.IPv4Network):
+            four.append(network)
+        else:
+            six.append(network)
+    return bool(_EVERYBODY.intersection([*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six)]))
+
+
 def _is_chromas(workload: Workload, port: Mapping[str, Any]) -> bool:
-    owner = workload.answers_on(port.get("port"))
+    first, last = port.get("port"), port.get("endPort")
+    if first is None:  # of all ports, one protocol
+        return port.get("protocol") in (None, "TCP")
+    if isinstance(first, int) and isinstance(last, int):
+        chromas = [one.get("containerPort") for c in workload.chroma_containers for one in mappings(c.get("ports"))]
+        return any(isinstance(one, int) and first <= one <= last for one in chromas or [CHROMA_PORT])
+    return _answers(workload, first)
+
+
+def _answers(workload: Workload, port: object) -> bool:
+    """Whether it is Chroma that answers on a port, and not what stands beside it."""
+    owner = workload.answers_on(port)
     return owner is not None and workload.runs_chroma(owner)
 
 

@@ -19,6 +19,7 @@ from chroma_qualify.lint.objects import (
 
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 _V1 = re.compile(r"/api/v1(?=$|[/?#\s'\"])")
+_V1_PATH = re.compile(rf"{_V1.pattern}[\w/.-]*")  # without its query, which may hold a token
 
 
 def probe_v1_api(objects: Sequence[KubeObject]) -> Iterator[Finding]:
@@ -55,8 +56,13 @@ def _asks_v1(workload: Workload, container: Mapping[str, Any], probe: Mapping[st
         port = at(probe, "httpGet", "port")
         owner = workload.answers_on(port) or container
         if workload.runs_chroma(owner) and not is_before_1_0(owner):
-            return f"httpGet: port {port}, path {path}"
+            return f"httpGet: port {port}, path {_path('/' + path.lstrip('/'))}"
     command = " ".join(strings(at(probe, "exec", "command")))
     if _V1.search(command) and workload.runs_chroma(container) and not is_before_1_0(container):
-        return f"exec: {command}"
+        return f"exec: {_path(command)}"
     return ""
+
+
+def _path(text: str) -> str:
+    """The first path of the v1 API in a text, and nothing else: beside it a command may hold a password."""
+    return found[0] if (found := _V1_PATH.search(text)) else ""

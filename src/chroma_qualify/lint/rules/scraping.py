@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.lint.objects import (
     KubeObject,
@@ -27,7 +29,7 @@ from chroma_qualify.lint.objects import (
 
 
 def scrape_not_metrics(objects: Sequence[KubeObject]) -> Iterator[Finding]:
-    """Rule `scrape-not-metrics`: a ServiceMonitor, PodMonitor or annotation that scrapes the Chroma server itself."""
+    """Rule `scrape-not-metrics`: something has Prometheus scrape the Chroma server itself."""
     for workload in chroma_workloads(objects):
         services = _services(objects, workload)
         for monitor in of_kind(objects, "ServiceMonitor"):
@@ -46,6 +48,7 @@ def scrape_not_metrics(objects: Sequence[KubeObject]) -> Iterator[Finding]:
                         by = f"the pods of {workload.reference}"
                         yield _finding(reference(monitor), endpoint, by, f"spec.podMetricsEndpoints[{number}]")
         yield from _annotated(workload, services)
+        yield from _in_files(objects, workload, services)
 
 
 def _annotated(workload: Workload, services: Sequence[KubeObject]) -> Iterator[Finding]:
@@ -70,6 +73,41 @@ def _annotated(workload: Workload, services: Sequence[KubeObject]) -> Iterator[F
                 where = f"annotations of {reference(service)}"
                 said = {"port": given, "path": annotations.get(path)}
                 yield _finding(reference(service), said, where, "metadata.annotations")
+
+
+def _in_files(objects: Sequence[KubeObject], workload: Workload, services: Sequence[KubeObject]) -> Iterator[Finding]:
+    """Findings for the `static_configs` of a Prometheus without operator, whose file is in a ConfigMap."""
+    for obj in of_kind(objects, "ConfigMap"):
+        for key, text in mapping(obj.get("data")).items():
+            for job in _jobs(text):
+                # A blackbox exporter's job names what is to be probed, not what is scraped.
+                probed = str(job.get("metrics_path")) == "/probe"
+                groups = [] if probed else mappings(job.get("static_configs"))
+                for target in (target for group in groups for target in strings(group.get("targets"))):
+                    for service in services:
+                        if _is_chroma_port(workload, _target_of(target, service, namespace_of(obj))):
+                            said = {"port": target.rpartition(":")[2], "path": job.get("metrics_path")}
+                            where = f"job {job.get('job_name')}, Service/{name_of(service)}"
+                            yield _finding(reference(obj), said, where, f"data[{str(key)!r}]")
+
+
+def _jobs(text: object) -> list[Mapping[str, Any]]:
+    if not isinstance(text, str) or "scrape_configs" not in text:
+        return []
+    try:
+        return mappings(mapping(yaml.safe_load(text)).get("scrape_configs"))
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return []
+
+
+def _target_of(target: str, service: KubeObject, namespace: str) -> object:
+    """The container port behind `host:port`, if that is this Service; None if not. `namespace`: of who names it."""
+    host, _, number = target.rpartition(":")
+    name, _, rest = host.partition(".")
+    if name != name_of(service) or (rest.partition(".")[0] or namespace) != namespace_of(service):
+        return None
+    ports = mappings(at(service, "spec", "ports"))
+    return next((_target(port) for port in ports if str(port.get("port")) == number), None)
 
 
 def _asks(annotations: Mapping[str, Any]) -> bool:
@@ -125,7 +163,7 @@ def _is_chroma_port(workload: Workload, port: object) -> bool:
 
 
 def _finding(obj: str, endpoint: Mapping[str, Any], where: str, place: str) -> Finding:
-    path = str(endpoint.get("path") or "/metrics")
+    path = str(endpoint.get("path") or "/metrics").partition("?")[0]  # its query may hold a token
     if path.startswith("/api/v1"):
         answer = "answers 410 since Chroma 1.0"
     elif path.startswith("/api/"):

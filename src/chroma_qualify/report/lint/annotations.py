@@ -5,7 +5,7 @@ from __future__ import annotations
 from chroma_qualify.findings import Severity
 from chroma_qualify.report.github import annotation
 from chroma_qualify.report.lint.told import Lint, Told, ordered, relative
-from chroma_qualify.report.pages import where
+from chroma_qualify.report.pages import explained
 
 _LEVEL = {
     Severity.FAIL: "error",
@@ -23,12 +23,12 @@ def as_annotations(lint: Lint) -> str:
 def _line(told: Told) -> str:
     finding = told.finding
     place = f"{finding.object}{f' at {finding.path}' if finding.path else ''}"
-    page = where(finding.rule)
+    more = explained(finding.rule)
     words = [
         f"{place}: {finding.message}" if place else finding.message,
         f"Seen: {finding.evidence}" if finding.evidence else "",
         f"Remedy: {finding.remedy}" if finding.remedy else "",
-        f"Page: {page}" if page else "",
+        f"More: {more}" if more else "",
     ]
     file = relative(told.file) if told.file else ""
     title = f"{finding.rule} ({finding.severity.value})"

@@ -69,7 +69,7 @@ def _result(told: Told, rules: list[str]) -> dict[str, Any]:
     return {
         "ruleId": finding.rule,
         "ruleIndex": rules.index(finding.rule),
-        "level": _LEVEL[finding.severity],
+        "level": _LEVEL[told.waived or finding.severity],
         "message": {"text": said},
         "locations": [location] if location else [],
         # The same finding keeps its number when lines move.

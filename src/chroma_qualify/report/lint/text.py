@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from chroma_qualify.report.lint.told import Lint, Told, ordered
-from chroma_qualify.report.pages import where
+from chroma_qualify.report.pages import explained
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +67,7 @@ def _of(told: Told) -> Iterator[_Line]:
     if told.place:
         yield _line(4, (told.place, "dim"))
     yield _line(4, (finding.message, ""))
-    for label, words in (("seen", finding.evidence), ("remedy", finding.remedy), ("page", where(finding.rule))):
+    for label, words in (("seen", finding.evidence), ("remedy", finding.remedy), ("more", explained(finding.rule))):
         if words:
             remedy = label == "remedy"
             yield _line(4, (f"{label}: ", "green" if remedy else "dim"), (words, "" if remedy else "dim"))

@@ -23,11 +23,13 @@ class Told:
         finding: the finding.
         file: as the manifests were named, or "".
         line: from 1; 0: not known.
+        waived: how severe it is without the waiver that covers it; None: none does.
     """
 
     finding: Finding
     file: str = ""
     line: int = 0
+    waived: Severity | None = None
 
     @property
     def place(self) -> str:
