@@ -12,8 +12,8 @@ import pytest
 
 from chroma_qualify.errors import UsageError
 from chroma_qualify.plugin.choice import chosen_experiments, leave_out
-from chroma_qualify.plugin.lane import in_order, may_run_beside, runs_alone
-from chroma_qualify.plugin.options import Options, parse_options
+from chroma_qualify.plugin.lane import for_second_lane, in_order
+from chroma_qualify.plugin.options import parse_options
 from chroma_qualify.plugin.run import scenario_name
 
 MARK = "foreseen: "  # before the one line that we print
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     except UsageError as error:
         pytest.exit(f"{error.message}{f'; {error.remedy}' if error.remedy else ''}", returncode=2)
     items[:] = in_order(items)
-    beside = _beside(items, options)
+    beside = for_second_lane(items, options)
     scenarios = [
         {"name": scenario_name(item.nodeid), "lane": 2 if item in beside else 1}
         for item in items
@@ -37,10 +37,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     document = {"scenarios": scenarios, "experiments": [each.name for each in chosen_experiments(items)]}
     sys.stdout.write(f"{MARK}{json.dumps(document)}\n")
     sys.stdout.flush()
-
-
-def _beside(items: list[pytest.Item], options: Options) -> list[pytest.Item]:
-    """What the second lane would have, see `lane.split`: two are worth it only where both have something to do."""
-    here = [item for item in items if not may_run_beside(item)]
-    starts = any("cluster" in getattr(item, "fixturenames", ()) and not runs_alone(item) for item in here)
-    return [item for item in items if may_run_beside(item)] if starts and not options.one_lane else []

@@ -26,6 +26,7 @@ import pytest
 
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.plugin.limit import LIMIT
+from chroma_qualify.plugin.options import Options
 from chroma_qualify.plugin.run import ORIGIN_VARIABLE, PARTS_VARIABLE, Run
 from chroma_qualify.rejudge import BESIDE as PLACE
 from chroma_qualify.report.write import read_verdict
@@ -188,16 +189,19 @@ class Lane:
 def split(items: list[pytest.Item], config: pytest.Config, run: Run) -> None:
     """Put scenarios in order, and leave only those that are to run here; the others are the lane's, in the stash."""
     items[:] = in_order(items)
-    beside = [item for item in items if may_run_beside(item)]
     if run.options.beside_of:
-        items[:] = beside
-        return
+        items[:] = [item for item in items if may_run_beside(item)]
+    elif beside := for_second_lane(items, run.options):
+        config.stash[LANE] = Lane(run, [item.nodeid for item in beside], config)
+        items[:] = [item for item in items if item not in beside]
+
+
+def for_second_lane(items: Sequence[pytest.Item], options: Options) -> list[pytest.Item]:
+    """Those of a run's scenarios that are the second lane's; none where one lane does them all."""
     here = [item for item in items if not may_run_beside(item)]
     # What runs alone waits for the lane, so something else must start it.
     starts = any("cluster" in getattr(item, "fixturenames", ()) and not runs_alone(item) for item in here)
-    if beside and starts and not run.options.one_lane:
-        config.stash[LANE] = Lane(run, [item.nodeid for item in beside], config)
-        items[:] = here
+    return [item for item in items if may_run_beside(item)] if starts and not options.one_lane else []
 
 
 def in_order(items: Iterable[pytest.Item]) -> list[pytest.Item]:
