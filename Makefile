@@ -10,9 +10,9 @@ help:
 	@echo 'chroma-qualify: may this set of Chroma manifests be promoted?'
 	@echo
 	@echo '  make e2e     a real kind cluster, every scenario, a verdict, evidence under runs/; the cluster is deleted'
-	@echo '               (first time about 45 min where images are built from packages, then about 14 min)'
+	@echo '               (first time about 45 min where images are built from packages, then about 19 min)'
 	@echo '               (it is .venv/bin/chroma-qualify run, which has more options: see its --help)'
-	@echo '  make test    unit tests; no engine and no cluster (about 6 min)'
+	@echo '  make test    unit tests; no engine and no cluster (about 13 min)'
 	@echo '  make load    the load scenarios of tests/load on a cluster of their own'
 	@echo '  make lint    ruff, mypy, import-linter, zizmor, actionlint'
 	@echo '  make docs    the documentation as a site in build/docs; warnings are errors, and no network is used'

@@ -217,8 +217,10 @@ def _intern(names: Names, words: list[Words]) -> tuple[npt.NDArray[np.int32], Bo
     for word in words[1:]:
         key = key * np.uint64(0x9E3779B97F4A7C15) + (word ^ (word >> np.uint64(29)))
     _, first, back = np.unique(key, return_index=True, return_inverse=True)
-    texts = np.stack([word[first] for word in words], axis=1).astype("<u8")
-    numbers = np.array([names[row.tobytes().rstrip(b"\0").decode()] for row in texts], np.int32)
+    texts = np.ascontiguousarray(np.stack([word[first] for word in words], axis=1).astype("<u8"))
+    # As bytes of a fixed length numpy leaves out the zeros at their end.
+    plain = texts.view(f"S{8 * len(words)}").ravel().tolist()
+    numbers = np.array([names[text.decode()] for text in plain], np.int32)
     same = np.ones(len(key), dtype=np.bool_)
     if len(words) > 1:
         for word in words:

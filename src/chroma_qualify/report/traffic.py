@@ -21,6 +21,7 @@ _QUANTILES: Final = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 _OK, _FAIL = KINDS.index(Kind.OK), KINDS.index(Kind.FAIL)
 _FINAL: Final = PHASES.index(Phase.FINAL)
 _GET, _QUERY, _COUNT, _DELETE = (FS.index(f) for f in (F.GET, F.QUERY, F.COUNT, F.DELETE))
+_LONGEST: Final = (1 << 44) - 1  # ns, nearly five hours
 _NEVER: Final = np.iinfo(np.int64).max
 
 Ints = npt.NDArray[np.int64]
@@ -130,9 +131,10 @@ def _rates(
         for code, kind in enumerate(KINDS)
     }
     rows = mine & (columns.kind == _OK)
-    where, took = place[rows], milliseconds[rows]
-    order = np.lexsort((took, where))
-    took = took[order]
+    where = place[rows]
+    # By bin, then by time, as one number: sorted several times as fast as by two.
+    nanoseconds = np.clip(np.rint(milliseconds[rows] * 1e6), 0, _LONGEST).astype(np.int64)
+    took = (np.sort(where * (_LONGEST + 1) + nanoseconds) & _LONGEST) / 1e6
     number = np.bincount(where, minlength=bins)
     first = np.cumsum(number) - number
     some = number > 0
