@@ -111,7 +111,7 @@ def _launch(request: Request, checkout: Path, runner: Runner, show: Show) -> int
 
 def _announcement(suite: str) -> str:
     """What is about to happen. kind is the last thing that is built, whatever way the images come."""
-    usually = "about 10 min" if suite == "load" else "about 14 min"
+    usually = "about 10 min" if suite == "load" else "about 19 min"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chroma-qualify"
     if any(cache.glob("programs/kind-*/kind")):
         return f"run: usually {usually} for all scenarios, nothing to download"
