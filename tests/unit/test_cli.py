@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from chroma_qualify import cli
 from chroma_qualify.checks.plan import read_plan
 from chroma_qualify.cluster import guests, lease
 from chroma_qualify.cluster.existing import Context
@@ -23,19 +22,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def chroma_qualify(monkeypatch, tmp_path, capsys):
+def chroma_qualify(monkeypatch, tmp_path, console):
     """Run the console entry with no docker on PATH and an empty cache; returns exit code, stdout, stderr."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-    def run(*args: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["chroma-qualify", *args])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
+    return console
 
 
 @pytest.mark.parametrize(

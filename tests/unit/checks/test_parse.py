@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lines import Lines, findings, rules
 
-from chroma_qualify import cli
 from chroma_qualify.checks.history import parse
 from chroma_qualify.checks.judge import judge
 from chroma_qualify.checks.limits import Limits
@@ -134,17 +133,13 @@ def test_whatever_a_file_holds_there_is_an_answer(data):
 
 
 @pytest.fixture
-def check(monkeypatch, tmp_path, capsys):
+def check(tmp_path, console):
     def run(raw: bytes | None, *args: str, plan: object = None) -> tuple[int, str, str]:
         if raw is not None:
             (tmp_path / "history.jsonl").write_bytes(raw)
         if plan is not None:
             (tmp_path / "plan.json").write_text(json.dumps(plan))
-        monkeypatch.setattr("sys.argv", ["chroma-qualify", "check", str(tmp_path), *args])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
+        return console("check", str(tmp_path), *args)
 
     return run
 

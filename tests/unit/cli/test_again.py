@@ -7,7 +7,6 @@ import json
 
 import pytest
 
-from chroma_qualify import cli
 from chroma_qualify.cli.again import classify, judged, repeating
 from chroma_qualify.errors import UsageError
 from chroma_qualify.findings import Finding, Severity
@@ -70,13 +69,10 @@ RESULT = RunResult(
 
 
 @pytest.fixture
-def again(monkeypatch, capsys):
+def again(console):
     def run(*args: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["chroma-qualify", "again", *args])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out + err
+        code, out, err = console("again", *args)
+        return code, out + err
 
     return run
 

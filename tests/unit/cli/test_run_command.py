@@ -21,7 +21,7 @@ PROGRAM = [sys.executable, "-c", "from chroma_qualify.cli import main; main()"]
 
 
 @pytest.fixture
-def chroma_qualify(monkeypatch, tmp_path, capsys):
+def chroma_qualify(monkeypatch, tmp_path, console):
     """The console entry in an empty directory, with no docker and no kubectl on PATH; exit code, stdout, stderr."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -29,15 +29,7 @@ def chroma_qualify(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
-
-    def run(*args: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["chroma-qualify", *args])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
+    return console
 
 
 @pytest.mark.parametrize(

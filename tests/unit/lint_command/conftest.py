@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from chroma_qualify import cli
-
 ROOT = Path(__file__).parents[3]
 
 MANIFESTS = """\
@@ -49,17 +47,13 @@ class _Stdin(io.TextIOWrapper):
 
 
 @pytest.fixture
-def lint(monkeypatch, capsys):
+def lint(monkeypatch, capsys, console):
     """Run `chroma-qualify lint …`; returns exit code, stdout, stderr."""
 
     def run(*args: object, stdin: bytes = b"") -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["chroma-qualify", "lint", *map(str, args)])
         monkeypatch.setattr("sys.stdin", _Stdin(stdin))
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
+        return console("lint", *map(str, args))
 
     return run
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from recorded import History
 
-from chroma_qualify import cli
 from chroma_qualify.findings import Finding, Severity
 from chroma_qualify.report.compare import compare
 from chroma_qualify.report.comparison import Answer, Change
@@ -190,13 +189,9 @@ def test_a_person_is_told_the_worst_first_and_nothing_is_markup(tmp_path):
 
 
 @pytest.fixture
-def diff(monkeypatch, capsys):
+def diff(console):
     def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["chroma-qualify", "diff", *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
+        return console("diff", *map(str, args))
 
     return call
 
